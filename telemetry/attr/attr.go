@@ -1,0 +1,137 @@
+// Package attr is the one list of the names that vaultspan gives to spans,
+// attributes and metrics. Dashboards and alerts are built on them: treat a
+// change here like a change of an API.
+//
+// The list is also a privacy boundary. There is no key for a header, a query,
+// a body, a token or a value of a secret, so that none of them has a place in
+// a trace. Keys marked "spans only" may have any number of values and must not
+// be put on a metric.
+//
+// It holds constants and nothing else, so every package may import it.
+package attr
+
+import "go.opentelemetry.io/otel/attribute"
+
+// Scope is the instrumentation scope of the spans, metrics and logs that
+// vaultspan makes itself.
+const Scope = "github.com/vaultspan/vaultspan"
+
+// The spans of one request, below its SERVER span ("POST stripe": the method
+// and the route's name) and beside its CLIENT span ("POST api.stripe.com": the
+// method and the upstream's host).
+const (
+	SpanAuthenticate = "authenticate" // from the caller's token to an identity
+	SpanDecide       = "decide"       // from an identity to a decision
+	SpanLease        = "lease"        // from a grant to a lease; linked to the fetch of the version
+	SpanRecord       = "record"       // the wait until the intent is durable
+)
+
+// Spans that begin a trace of their own. They are always sampled: the spans of
+// requests link to them, and a link must not dangle.
+const (
+	SpanSync  = "bitwarden sync"  // one refresh of a vault
+	SpanLogin = "bitwarden login" // a machine account's login, when it is not part of a sync
+	SpanKeys  = "fetch keys"      // discovery and key set of one issuer
+)
+
+// Attributes of a request and of what became of it.
+const (
+	Route   = attribute.Key("vaultspan.route")   // the route's name in the configuration
+	Refusal = attribute.Key("vaultspan.refusal") // the code of a refusal, such as "denied"
+	Attempt = attribute.Key("vaultspan.attempt") // spans only: the attempt's id, as in the audit log
+)
+
+// Attributes of the caller, on the authenticate span.
+const (
+	IdentityIssuer = attribute.Key("vaultspan.identity.issuer") // the issuer's name in the configuration
+	IdentityKind   = attribute.Key("vaultspan.identity.kind")   // human, workload or agent
+	IdentityMethod = attribute.Key("vaultspan.identity.method") // how it was proven: bearer
+	IdentityActor  = attribute.Key("vaultspan.identity.actor")  // spans only: who acts for the user (pseudonymous like UserID)
+)
+
+// Attributes of the decision.
+const (
+	DecisionAllow    = attribute.Key("vaultspan.decision.allow")    // bool
+	DecisionRole     = attribute.Key("vaultspan.decision.role")     // the role that allowed
+	DecisionReason   = attribute.Key("vaultspan.decision.reason")   // spans only: why not, in the policy's words
+	DecisionRevision = attribute.Key("vaultspan.decision.revision") // spans only: which policy and data decided
+	DecisionCached   = attribute.Key("vaultspan.decision.cached")   // bool: answered from memory
+	Collection       = attribute.Key("vaultspan.collection")        // "vault/collection"
+)
+
+// Attributes of a secret: which one and which version, never its value.
+const (
+	SecretName        = attribute.Key("vaultspan.secret.name")        // the name within its collection
+	SecretCollection  = attribute.Key("vaultspan.secret.collection")  // "vault/collection"
+	SecretVersion     = attribute.Key("vaultspan.secret.version")     // spans only: revision date and fingerprint
+	SecretFingerprint = attribute.Key("vaultspan.secret.fingerprint") // spans only: keyed hash of the value
+	SecretAge         = attribute.Key("vaultspan.secret.age")         // seconds since the value was last confirmed
+	SecretStale       = attribute.Key("vaultspan.secret.stale")       // bool: used past its refresh
+	Vault             = attribute.Key("vaultspan.vault")              // the vault's name in the configuration
+)
+
+// Attributes of the audit record.
+const (
+	AuditSeq    = attribute.Key("vaultspan.audit.seq")    // spans only: the intent's sequence number
+	AuditWait   = attribute.Key("vaultspan.audit.wait")   // seconds until the intent was durable
+	AuditKind   = attribute.Key("vaultspan.audit.kind")   // intent, outcome, refusal or change
+	AuditResult = attribute.Key("vaultspan.audit.result") // of a record: written or lost
+)
+
+// Attributes of the gateway's own work.
+const (
+	Result = attribute.Key("vaultspan.result") // how an operation ended: ok, or a word of a closed list
+	Signal = attribute.Key("vaultspan.signal") // of telemetry: traces, metrics or logs
+)
+
+// Attributes that OpenTelemetry's semantic conventions (1.43) name.
+const (
+	HTTPRequestMethod      = attribute.Key("http.request.method")       // a known method, or _OTHER
+	HTTPResponseStatusCode = attribute.Key("http.response.status_code") // int
+	HTTPRoute              = attribute.Key("http.route")                // the pattern that matched, never the path
+	URLScheme              = attribute.Key("url.scheme")
+	URLPath                = attribute.Key("url.path")       // spans only; there is no key for the query
+	ServerAddress          = attribute.Key("server.address") // of the request: our host; of an attempt: the upstream's
+	ServerPort             = attribute.Key("server.port")
+	ClientAddress          = attribute.Key("client.address") // spans only
+	NetworkProtocolVersion = attribute.Key("network.protocol.version")
+	UserID                 = attribute.Key("user.id")    // spans only: Telemetry.UserID, pseudonymous by default
+	ErrorType              = attribute.Key("error.type") // a word of a closed list, never an error's text
+)
+
+// Metrics of requests. By Route, HTTPResponseStatusCode and Refusal.
+const (
+	MetricRequests        = "vaultspan.requests"           // counter: requests answered
+	MetricRequestDuration = "http.server.request.duration" // histogram, s: until the last byte; with exemplars
+	MetricInflight        = "vaultspan.requests.inflight"  // up-down counter: requests at this moment, by Route
+	MetricAttemptDuration = "http.client.request.duration" // histogram, s: until the upstream's headers, by Route
+	MetricDecisions       = "vaultspan.decisions"          // counter: by DecisionAllow and DecisionCached
+	MetricDecideDuration  = "vaultspan.decide.duration"    // histogram, s: evaluations that were not cached
+	MetricTokens          = "vaultspan.tokens"             // counter: tokens judged, by IdentityIssuer and Result
+	MetricKeyFetches      = "vaultspan.issuer.key_fetches" // counter: by IdentityIssuer and Result
+	MetricKeyAge          = "vaultspan.issuer.key_age"     // gauge, s: since the keys were last fetched, by IdentityIssuer
+	MetricLeaseUses       = "vaultspan.secret.uses"        // counter: leases put on an attempt, by Route and SecretStale
+	MetricSecretAge       = "vaultspan.secret.age"         // gauge, s: the oldest bound secret's, by Vault and Route
+	MetricSyncs           = "vaultspan.vault.syncs"        // counter: by Vault and Result
+	MetricSyncDuration    = "vaultspan.vault.sync.duration"
+)
+
+// Metrics of the audit log.
+const (
+	MetricAuditRecords     = "vaultspan.audit.records"      // counter: by AuditKind and AuditResult
+	MetricAuditWait        = "vaultspan.audit.wait"         // histogram, s: what intents waited
+	MetricAuditSync        = "vaultspan.audit.sync"         // histogram, s: one fsync
+	MetricAuditQueue       = "vaultspan.audit.queue"        // gauge: records not yet written
+	MetricAuditWritable    = "vaultspan.audit.writable"     // gauge: 1 or 0
+	MetricAuditUnavailable = "vaultspan.audit.unavailable"  // counter: requests refused because no record could be written
+	MetricAuditAggregated  = "vaultspan.audit.aggregated"   // counter: refusals counted in an aggregate
+	MetricAuditCheckpoints = "vaultspan.audit.checkpoints"  // counter: checkpoints signed
+	MetricAuditSize        = "vaultspan.audit.segment.size" // gauge, By: the open segment's
+)
+
+// Metrics of the gateway itself.
+const (
+	MetricConfigReloads    = "vaultspan.config.reloads"    // counter: by Result (ok, refused)
+	MetricConfigGood       = "vaultspan.config.good"       // gauge: 1 when the file on disk is what is served
+	MetricTelemetryDropped = "vaultspan.telemetry.dropped" // counter: spans, metrics or log lines not delivered, by Signal
+)
