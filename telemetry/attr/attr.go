@@ -4,8 +4,8 @@
 //
 // The list is also a privacy boundary. There is no key for a header, a query,
 // a body, a token or a value of a secret, so that none of them has a place in
-// a trace. Keys marked "spans only" may have any number of values and must not
-// be put on a metric.
+// a trace. A key whose comment says "spans only" may have any number of values,
+// or name what metrics must not: package telemetry drops it from metrics.
 //
 // It holds constants and nothing else, so every package may import it.
 package attr
@@ -61,11 +61,12 @@ const (
 
 // Attributes of a secret: which one and which version, never its value.
 const (
-	SecretName        = attribute.Key("vaultspan.secret.name")        // the name within its collection
+	SecretName        = attribute.Key("vaultspan.secret.name")        // spans only: the name within its collection
+	SecretID          = attribute.Key("vaultspan.secret.id")          // the vault's own id of the secret: what metrics use in place of the name
 	SecretCollection  = attribute.Key("vaultspan.secret.collection")  // "vault/collection"
 	SecretVersion     = attribute.Key("vaultspan.secret.version")     // spans only: revision date and fingerprint
 	SecretFingerprint = attribute.Key("vaultspan.secret.fingerprint") // spans only: keyed hash of the value
-	SecretAge         = attribute.Key("vaultspan.secret.age")         // seconds since the value was last confirmed
+	SecretAge         = attribute.Key("vaultspan.secret.age")         // spans only: seconds since the value was last confirmed
 	SecretStale       = attribute.Key("vaultspan.secret.stale")       // bool: used past its refresh
 	Vault             = attribute.Key("vaultspan.vault")              // the vault's name in the configuration
 )
@@ -73,7 +74,7 @@ const (
 // Attributes of the audit record.
 const (
 	AuditSeq    = attribute.Key("vaultspan.audit.seq")    // spans only: the intent's sequence number
-	AuditWait   = attribute.Key("vaultspan.audit.wait")   // seconds until the intent was durable
+	AuditWait   = attribute.Key("vaultspan.audit.wait")   // spans only: seconds until the intent was durable
 	AuditKind   = attribute.Key("vaultspan.audit.kind")   // intent, outcome, refusal or change
 	AuditResult = attribute.Key("vaultspan.audit.result") // of a record: written or lost
 )
@@ -101,19 +102,19 @@ const (
 
 // Metrics of requests. By Route, HTTPResponseStatusCode and Refusal.
 const (
-	MetricRequests        = "vaultspan.requests"           // counter: requests answered
-	MetricRequestDuration = "http.server.request.duration" // histogram, s: until the last byte; with exemplars
-	MetricInflight        = "vaultspan.requests.inflight"  // up-down counter: requests at this moment, by Route
-	MetricAttemptDuration = "http.client.request.duration" // histogram, s: until the upstream's headers, by Route
-	MetricDecisions       = "vaultspan.decisions"          // counter: by DecisionAllow and DecisionCached
-	MetricDecideDuration  = "vaultspan.decide.duration"    // histogram, s: evaluations that were not cached
-	MetricTokens          = "vaultspan.tokens"             // counter: tokens judged, by IdentityIssuer and Result
-	MetricKeyFetches      = "vaultspan.issuer.key_fetches" // counter: by IdentityIssuer and Result
-	MetricKeyAge          = "vaultspan.issuer.key_age"     // gauge, s: since the keys were last fetched, by IdentityIssuer
-	MetricLeaseUses       = "vaultspan.secret.uses"        // counter: leases put on an attempt, by Route and SecretStale
-	MetricSecretAge       = "vaultspan.secret.age"         // gauge, s: the oldest bound secret's, by Vault and Route
-	MetricSyncs           = "vaultspan.vault.syncs"        // counter: by Vault and Result
-	MetricSyncDuration    = "vaultspan.vault.sync.duration"
+	MetricRequests        = "vaultspan.requests"            // counter: requests answered
+	MetricRequestDuration = "http.server.request.duration"  // histogram, s: until the last byte; with exemplars
+	MetricInflight        = "vaultspan.requests.inflight"   // up-down counter: requests at this moment, by Route
+	MetricAttemptDuration = "http.client.request.duration"  // histogram, s: until the upstream's headers, by Route
+	MetricDecisions       = "vaultspan.decisions"           // counter: by DecisionAllow and DecisionCached
+	MetricDecideDuration  = "vaultspan.decide.duration"     // histogram, s: evaluations that were not cached
+	MetricTokens          = "vaultspan.tokens"              // counter: tokens judged, by IdentityIssuer and Result
+	MetricKeyFetches      = "vaultspan.issuer.key_fetches"  // counter: by IdentityIssuer and Result
+	MetricKeyAge          = "vaultspan.issuer.key_age"      // gauge, s: since the keys were last fetched, by IdentityIssuer
+	MetricLeaseUses       = "vaultspan.secret.uses"         // counter: leases put on an attempt, by Route, SecretID and SecretStale
+	MetricSecretAge       = "vaultspan.secret.age"          // gauge, s: since the value was last confirmed, by Vault and SecretID
+	MetricSyncs           = "vaultspan.vault.syncs"         // counter: by Vault and Result
+	MetricSyncDuration    = "vaultspan.vault.sync.duration" // histogram, s: by Vault and Result
 )
 
 // Metrics of the audit log.
@@ -133,5 +134,22 @@ const (
 const (
 	MetricConfigReloads    = "vaultspan.config.reloads"    // counter: by Result (ok, refused)
 	MetricConfigGood       = "vaultspan.config.good"       // gauge: 1 when the file on disk is what is served
-	MetricTelemetryDropped = "vaultspan.telemetry.dropped" // counter: spans, metrics or log lines not delivered, by Signal
+	MetricTelemetryDropped = "vaultspan.telemetry.dropped" // counter: spans, log records or metric exports not delivered, by Signal
+)
+
+// Attributes of a hop to Bitwarden.
+const (
+	URLTemplate      = attribute.Key("url.template")            // the path with {id} for ids, as in OpenTelemetry's conventions
+	ResponseBodySize = attribute.Key("http.response.body.size") // bytes
+)
+
+// Metrics of a vault as a whole.
+const (
+	MetricVaultAge = "vaultspan.vault.age" // gauge, s: since the last good refresh began, by Vault
+)
+
+// Metrics of package authn's memory of verified tokens.
+const (
+	MetricTokenCacheHits = "vaultspan.tokens.cache.hits" // counter: tokens accepted from memory
+	MetricTokenCacheSize = "vaultspan.tokens.cache.size" // gauge, By: what the memory holds
 )
