@@ -1,0 +1,46 @@
+package vault
+
+// Binding ties one secret to one route, its destination and the place where
+// the credential is worn. It is the operator's word: without a binding no
+// request gets a Lease.
+type Binding struct {
+	Secret      string // vault/collection/name
+	Route       string // the route's name
+	Destination Destination
+	Inject      Injection
+	// Plaintext lets the credential go to a Destination of scheme http, on
+	// loopback only. Default: https everywhere.
+	Plaintext bool
+	// PreserveHost says that the route passes the caller's Host on. Default:
+	// Authorize refuses a request whose Host is not the Destination's, because
+	// behind a shared front the Host, not the connection, chooses who gets the
+	// credential. Allow it only on a route whose patterns name their host.
+	PreserveHost bool
+}
+
+// Check reports every problem of the binding that can be seen offline, by the
+// route's field that has it: secret, upstream or inject.
+func (b Binding) Check(report func(path, problem string)) {
+	if _, err := ParseReference(b.Secret); err != nil {
+		report("secret", err.Error())
+	}
+	b.Destination.check(b.Plaintext, report)
+	b.Inject.Check(func(path, problem string) {
+		if path != "" {
+			path = "." + path
+		}
+		report("inject"+path, problem)
+	})
+}
+
+func (d Destination) check(plaintext bool, report func(path, problem string)) {
+	switch n := d.normal(); {
+	case !d.valid():
+		report("upstream", "want https://host or https://host:port")
+	case n.Scheme == "https":
+	case !isLoopback(n.Host):
+		report("upstream", "a credential does not travel over http: use https (http is for loopback only)")
+	case !plaintext:
+		report("upstream", "a credential does not travel over http: use https, or say that this loopback upstream may have it in plaintext")
+	}
+}

@@ -1,0 +1,48 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+)
+
+// LeaseError says why there is no Lease, or why one was not used. Its text is
+// for the log: it names secrets, ids and destinations, never a value.
+type LeaseError struct {
+	Reason LeaseReason
+	Secret string // vault/collection/name as asked
+	Err    error
+}
+
+// LeaseReason classifies a LeaseError, by what a caller may be told.
+type LeaseReason string
+
+// The reasons.
+const (
+	// NotBound: the configuration does not bind the secret to the route, or to
+	// the destination.
+	NotBound LeaseReason = "not-bound"
+	// NoCredential: bound, and the secret manager answers, but it has no
+	// usable value: missing, ambiguous, empty, or not fit for a header. An
+	// operator must act.
+	NoCredential LeaseReason = "no-credential"
+	// Unavailable: never fetched, not readable, or too old to be trusted.
+	Unavailable LeaseReason = "unavailable"
+)
+
+// Error implements error.
+func (e *LeaseError) Error() string {
+	if e.Secret == "" {
+		return "lease: " + e.Err.Error()
+	}
+	return fmt.Sprintf("lease %s: %v", e.Secret, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *LeaseError) Unwrap() error { return e.Err }
+
+var (
+	errZeroLease = errors.New("nothing was leased")
+	errExpired   = errors.New("the lease expired")
+	errNotBound  = errors.New("no binding of this secret to this route")
+	errPending   = errors.New("not fetched yet")
+)

@@ -1,0 +1,113 @@
+package vault
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
+// leaseFor bounds a Lease by itself: it is asked for one request, and used on
+// it at once. A value that was dropped or replaced is thus gone soon after.
+const leaseFor = time.Minute
+
+// Lease is one version of one secret, usable until it expires, only on the
+// destination it is bound to. It never changes: a rotation during the request
+// touches later leases only. Printing one in any way shows what it is of, and
+// [redacted] for the value. The zero Lease authorises nothing.
+type Lease struct {
+	of    *holding
+	age   time.Duration
+	stale bool
+	since time.Time
+	lasts time.Duration
+	now   func() time.Time
+}
+
+// Secret is the bound secret as written in the configuration:
+// vault/collection/name.
+func (l Lease) Secret() string { return l.holding().key.secret }
+
+// Name is the last part of Secret.
+func (l Lease) Name() string { return l.holding().reference.Name }
+
+// Collection is vault/collection.
+func (l Lease) Collection() string { return l.holding().reference.Collection.String() }
+
+// ID is the secret's id at the secret manager.
+func (l Lease) ID() string { return l.holding().version.id }
+
+// Version names the version: its revision date in UTC (RFC 3339), a dot, and
+// the fingerprint, as in 2026-11-01T10:00:00Z.ab12cd34ef56ab78.
+func (l Lease) Version() string { return l.holding().version.name }
+
+// Fingerprint is 16 hex digits of a keyed hash: the same as long as the value
+// is, whatever happens to the secret's name.
+func (l Lease) Fingerprint() string { return l.holding().version.fingerprint }
+
+// Age is how long ago the secret manager last confirmed the value, at the
+// moment of the lease.
+func (l Lease) Age() time.Duration { return l.age }
+
+// Stale says that Age was more than two refresh intervals: at least one
+// refresh failed since.
+func (l Lease) Stale() bool { return l.stale }
+
+// Fetched is the span of the fetch that brought this version.
+func (l Lease) Fetched() trace.SpanContext { return l.holding().version.span }
+
+// Destination is the only place that the credential may go.
+func (l Lease) Destination() Destination { return l.holding().destination }
+
+// Authorize puts the credential on r: every header that some server would take
+// for the same name is removed, from the trailers too, and the one is set. The
+// caller owns r and its headers. It refuses, and leaves r as it was, when r
+// goes anywhere but to the bound destination, when r names another host than
+// it (unless the binding preserves the caller's), and when the lease expired.
+func (l Lease) Authorize(r *http.Request) error {
+	h := l.of
+	if h == nil || h.credential == nil {
+		return &LeaseError{NotBound, "", errZeroLease}
+	}
+	if !h.destination.Allows(r.URL) {
+		return &LeaseError{NotBound, h.key.secret, fmt.Errorf("bound to %s, and the request goes elsewhere", h.destination)}
+	}
+	if r.Host != "" && !h.preserveHost && !h.destination.isHost(r.Host) {
+		return &LeaseError{NotBound, h.key.secret, fmt.Errorf("bound to %s, and the request's Host names another", h.destination)}
+	}
+	if elapsed(l.since, l.now()) > l.lasts {
+		return &LeaseError{Unavailable, h.key.secret, errExpired}
+	}
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	removeAliases(r.Header, h.header)
+	removeAliases(r.Trailer, h.header)
+	r.Header[h.header] = []string{h.credential()}
+	h.uses.count(l.stale)
+	return nil
+}
+
+// holding lets the accessors of a zero Lease answer with zero values.
+func (l Lease) holding() *holding {
+	if l.of == nil {
+		return &holding{version: &version{}}
+	}
+	return l.of
+}
+
+// String describes the lease without its value.
+func (l Lease) String() string {
+	return fmt.Sprintf("lease of %s version %s [redacted]", l.Secret(), l.Version())
+}
+
+// Format prints String for every verb and flag.
+func (l Lease) Format(f fmt.State, _ rune) { fmt.Fprint(f, l.String()) }
+
+// LogValue is String.
+func (l Lease) LogValue() slog.Value { return slog.StringValue(l.String()) }
+
+// MarshalText is String; encoding/json and others use it.
+func (l Lease) MarshalText() ([]byte, error) { return []byte(l.String()), nil }

@@ -1,0 +1,208 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+)
+
+// memory is what a Vault knows; views are made from it.
+type memory struct {
+	bindings []Binding
+	catalog  catalog
+	held     map[string]held // by the secret's id; bound secrets only
+	asked    map[string]bool // references that a good refresh has looked for
+
+	synced    time.Time // the source's word for the last snapshot
+	partial   bool      // the last snapshot lacks something: ask for all again
+	refreshed time.Time
+	failure   error
+	failures  int // in a row
+	refusals  int // of these, the last ones that said the account is not welcome
+	settled   bool
+	next      chan struct{}
+}
+
+// held is a wanted secret: its last value, or why there is none.
+type held struct {
+	version   *version // nil: never readable
+	confirmed time.Time
+	failure   error // why it cannot be read now
+}
+
+// references are the well-formed ones among the bindings'.
+func (m *memory) references() map[string]Reference {
+	refs := make(map[string]Reference, len(m.bindings))
+	for _, b := range m.bindings {
+		if r, err := ParseReference(b.Secret); err == nil {
+			refs[b.Secret] = r
+		}
+	}
+	return refs
+}
+
+// forget drops every value: the account is not welcome any more.
+func (m *memory) forget() {
+	m.catalog, m.held, m.asked, m.synced = catalog{}, nil, nil, time.Time{}
+}
+
+// learn takes in a good snapshot of a fetch that began at started and looked
+// for refs.
+func (v *Vault) learn(s Snapshot, started time.Time, refs map[string]Reference) {
+	m := &v.known
+	m.synced, m.refreshed = s.Synced, started
+	if s.Unchanged {
+		for id, h := range m.held {
+			if h.failure == nil {
+				h.confirmed = started
+				m.held[id] = h
+			}
+		}
+		return
+	}
+	m.partial = len(s.Failed) > 0
+	m.catalog = newCatalog(s, m.catalog)
+	m.asked = make(map[string]bool, len(refs))
+	now := make(map[string]held)
+	for secret, r := range refs {
+		m.asked[secret] = true
+		ref, err := m.catalog.resolve(r)
+		if err != nil {
+			continue // publish says so
+		}
+		if _, done := now[ref.ID]; done {
+			continue
+		}
+		if h, ok := v.take(ref, s, started); ok {
+			now[ref.ID] = h
+		}
+	}
+	m.held = now
+}
+
+// take is what a snapshot says of one wanted secret.
+func (v *Vault) take(ref Ref, s Snapshot, started time.Time) (held, bool) {
+	before := v.known.held[ref.ID]
+	for _, secret := range s.Secrets {
+		if secret.ID != ref.ID {
+			continue
+		}
+		after := newVersion(v.key, v.name, secret, s.Span)
+		if before.version != nil && before.version.name == after.name {
+			after = before.version
+		}
+		return held{version: after, confirmed: started}, true
+	}
+	for _, f := range s.Failed {
+		if f.ID == ref.ID {
+			before.failure = f.Err
+			return before, true
+		}
+	}
+	v.known.partial = true // seen, wanted, and left out: a wish that came too late
+	return held{}, false
+}
+
+// publish makes a view of what is known, and drops the values it has no use
+// for. The caller holds mu, or is alone.
+func (v *Vault) publish() {
+	m := &v.known
+	next := &view{
+		holdings:  make(map[key]*holding, len(m.bindings)),
+		refreshed: m.refreshed,
+		failure:   m.failure,
+		failures:  m.failures,
+		settled:   m.settled,
+		next:      m.next,
+		uses:      make(map[key]*uses),
+	}
+	before := v.view.Load()
+	inUse := make(map[string]bool)
+	for _, b := range m.bindings {
+		h := v.hold(b)
+		if old := next.holdings[h.key]; old != nil {
+			old.refuse(NoCredential, errors.New("is bound to this route twice"))
+			continue
+		}
+		h.uses = next.count(h, before)
+		inUse[h.id] = true
+		next.holdings[h.key] = h
+		next.order = append(next.order, h)
+	}
+	maps.DeleteFunc(m.held, func(id string, _ held) bool { return !inUse[id] })
+	v.view.Store(next)
+	v.tell(before, next)
+}
+
+// hold is one binding with what is known of its secret. Whatever is missing or
+// wrong refuses.
+func (v *Vault) hold(b Binding) *holding {
+	m := &v.known
+	header, _ := b.Inject.header()
+	h := &holding{
+		key:          key{b.Route, b.Secret},
+		destination:  b.Destination.normal(),
+		preserveHost: b.PreserveHost,
+		header:       header,
+	}
+	var problems []error
+	b.Check(func(path, problem string) { problems = append(problems, fmt.Errorf("%s %s", path, problem)) })
+	h.reference, _ = ParseReference(b.Secret)
+	if len(problems) == 0 && h.reference.Collection.Vault != v.name {
+		problems = append(problems, fmt.Errorf("is not of vault %s", v.name))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return h.refuse(NoCredential, err)
+	}
+	if !m.asked[b.Secret] {
+		if m.failure != nil {
+			return h.refuse(Unavailable, m.failure)
+		}
+		h.pending = true
+		return h.refuse(Unavailable, errPending)
+	}
+	ref, err := m.catalog.resolve(h.reference)
+	if err != nil {
+		return h.refuse(NoCredential, err)
+	}
+	h.id = ref.ID
+	switch got, ok := m.held[ref.ID]; {
+	case !ok:
+		h.pending = true
+		return h.refuse(Unavailable, errPending)
+	case got.version == nil:
+		return h.refuse(Unavailable, fmt.Errorf("secret %s cannot be read: %w", ref.ID, got.failure))
+	default:
+		h.version, h.confirmed = got.version, got.confirmed
+	}
+	worn, err := b.Inject.compose(h.version.reveal())
+	if err != nil {
+		return h.refuse(NoCredential, fmt.Errorf("the value of secret %s %w", ref.ID, err))
+	}
+	h.credential = func() string { return worn }
+	return h
+}
+
+func (h *holding) refuse(reason LeaseReason, err error) *holding {
+	h.refusal = &LeaseError{reason, h.key.secret, err}
+	h.credential = nil
+	return h
+}
+
+// wants says which secrets a fetch is to bring. A source asks before the names
+// of projects are settled, so a secret of the same name in another collection
+// may be brought too; it is not kept.
+func (m *memory) wants(refs map[string]Reference) func(Ref) bool {
+	wanted := make(map[string]bool, 2*len(refs))
+	for _, r := range refs {
+		wanted[r.Name], wanted[strings.ToLower(r.Name)] = true, true // ids are UUIDs, in either case
+		if ref, err := m.catalog.resolve(r); err == nil {
+			wanted[ref.ID] = true // its name may be unreadable
+		}
+	}
+	return func(r Ref) bool {
+		return wanted[r.ID] || wanted[strings.ToLower(r.ID)] || (r.Project != "" && wanted[r.Name])
+	}
+}

@@ -1,0 +1,81 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+
+	"github.com/vaultspan/vaultspan/telemetry/attr"
+)
+
+// metrics counts refreshes as they happen, and reads ages and uses from the
+// view when they are collected, so that a lease costs none of it.
+type metrics struct {
+	vault    attribute.KeyValue
+	syncs    metric.Int64Counter
+	duration metric.Float64Histogram
+	stop     func() error
+}
+
+func (v *Vault) measure(p metric.MeterProvider) (*metrics, error) {
+	if p == nil {
+		p = noop.NewMeterProvider()
+	}
+	meter := p.Meter(attr.Scope)
+	m := &metrics{vault: attr.Vault.String(v.name)}
+	var failed [6]error
+	m.syncs, failed[0] = meter.Int64Counter(attr.MetricSyncs,
+		metric.WithDescription("Refreshes of a vault, by how they ended."))
+	m.duration, failed[1] = meter.Float64Histogram(attr.MetricSyncDuration,
+		metric.WithUnit("s"), metric.WithDescription("Time of one refresh of a vault."))
+	vaultAge, err := meter.Float64ObservableGauge(attr.MetricVaultAge,
+		metric.WithUnit("s"), metric.WithDescription("Time since the last good refresh of a vault."))
+	failed[2] = err
+	secretAge, err := meter.Float64ObservableGauge(attr.MetricSecretAge,
+		metric.WithUnit("s"), metric.WithDescription("Time since the value of a bound secret was last confirmed."))
+	failed[3] = err
+	uses, err := meter.Int64ObservableCounter(attr.MetricLeaseUses,
+		metric.WithDescription("Times the credential of a bound secret was put on a request."))
+	failed[4] = err
+
+	observe := func(_ context.Context, o metric.Observer) error {
+		now, view := v.now(), v.view.Load()
+		if !view.refreshed.IsZero() {
+			o.ObserveFloat64(vaultAge, elapsed(view.refreshed, now).Seconds(), metric.WithAttributes(m.vault))
+		}
+		// By id: names of secrets stay out of metrics. Two references may name
+		// one secret; it is observed once.
+		for id, h := range view.byID() {
+			o.ObserveFloat64(secretAge, elapsed(h.confirmed, now).Seconds(), metric.WithAttributes(m.vault, attr.SecretID.String(id)))
+		}
+		for u, n := range view.uses {
+			route, id := attr.Route.String(u.route), attr.SecretID.String(u.secret)
+			o.ObserveInt64(uses, n.fresh.Load(), metric.WithAttributes(route, id, attr.SecretStale.Bool(false)))
+			o.ObserveInt64(uses, n.stale.Load(), metric.WithAttributes(route, id, attr.SecretStale.Bool(true)))
+		}
+		return nil
+	}
+	registration, err := meter.RegisterCallback(observe, vaultAge, secretAge, uses)
+	failed[5] = err
+	if err := errors.Join(failed[:]...); err != nil {
+		return nil, err
+	}
+	m.stop = registration.Unregister
+	return m, nil
+}
+
+func (m *metrics) fetched(ctx context.Context, err error, took time.Duration) {
+	result := "ok"
+	if e, ok := errors.AsType[*SourceError](err); ok {
+		result = string(e.Reason)
+	}
+	with := metric.WithAttributes(m.vault, attr.Result.String(result))
+	m.syncs.Add(ctx, 1, with)
+	m.duration.Record(ctx, took.Seconds(), with)
+}
+
+func (m *metrics) close() { _ = m.stop() } // what it can fail on is not ours to mend

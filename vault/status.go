@@ -1,0 +1,147 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Status is a Vault at one moment, without values.
+type Status struct {
+	Vault     string
+	Refreshed time.Time     // when the last good refresh began; zero: never
+	Age       time.Duration // since then
+	Stale     bool          // never refreshed, or not within two refresh intervals
+	Failures  int           // refreshes that failed since, in a row
+	Reason    Reason        // of the last failure; empty: the last refresh was good
+	Err       error         // the same in words
+	Secrets   []SecretStatus
+}
+
+// SecretStatus is one binding and the version that is held for it.
+type SecretStatus struct {
+	Secret, Route, ID    string
+	Version, Fingerprint string        // empty: no value
+	Revised              time.Time     // of the version, by the secret manager's clock
+	Age                  time.Duration // since the value was last confirmed
+	Stale                bool
+	Err                  error // why no lease is given; nil: one is
+}
+
+// Status reports on the vault and on each binding, in the order of the bindings.
+func (v *Vault) Status() Status {
+	now, view := v.now(), v.view.Load()
+	s := Status{Vault: v.name, Refreshed: view.refreshed, Failures: view.failures, Err: view.failure, Stale: true}
+	if e, ok := errors.AsType[*SourceError](view.failure); ok {
+		s.Reason = e.Reason
+	}
+	if !view.refreshed.IsZero() {
+		s.Age = elapsed(view.refreshed, now)
+		s.Stale = s.Age > 2*v.config.Refresh
+	}
+	for _, h := range view.order {
+		one := SecretStatus{Secret: h.key.secret, Route: h.key.route, ID: h.id}
+		if h.version != nil {
+			one.Version, one.Fingerprint, one.Revised = h.version.name, h.version.fingerprint, h.version.revised
+			one.Age = elapsed(h.confirmed, now)
+			one.Stale = one.Age > 2*v.config.Refresh
+		}
+		one.Err = v.refusal(h, now)
+		s.Secrets = append(s.Secrets, one)
+	}
+	return s
+}
+
+// Ready says why no lease of a secret would be given, for any route that it is
+// bound to, or nil.
+func (v *Vault) Ready(secret string) error {
+	now, bound := v.now(), false
+	for _, h := range v.view.Load().order {
+		if h.key.secret != secret {
+			continue
+		}
+		bound = true
+		if err := v.refusal(h, now); err != nil {
+			return err
+		}
+	}
+	if !bound {
+		return &LeaseError{NotBound, secret, errors.New("no binding of this secret")}
+	}
+	return nil
+}
+
+// refusal is error(nil), not a nil *LeaseError, when there is none.
+func (v *Vault) refusal(h *holding, now time.Time) error {
+	if h.refusal != nil {
+		return h.refusal
+	}
+	if age := elapsed(h.confirmed, now); age > v.config.MaxStale {
+		return v.tooStale(h.key.secret, age)
+	}
+	return nil
+}
+
+// Problem is a binding that is closed until an operator acts.
+type Problem struct {
+	Route  string
+	Secret string // vault/collection/name
+	Text   string // what is wrong and what to do; never a value
+}
+
+// Problems lists the bindings that are closed for want of a usable value:
+// collections and secrets that do not exist, names that match two, values that
+// no header can carry. It knows them after the first good refresh.
+func (v *Vault) Problems() []Problem {
+	var all []Problem
+	for _, h := range v.view.Load().order {
+		if text := h.problem(); text != "" {
+			all = append(all, Problem{h.key.route, h.key.secret, text})
+		}
+	}
+	return all
+}
+
+// problem is what only an operator can mend, or empty.
+func (h *holding) problem() string {
+	if h.refusal != nil && h.refusal.Reason == NoCredential {
+		return h.refusal.Err.Error()
+	}
+	return ""
+}
+
+// tell logs what an operator should hear of, once: a refresh that begins to
+// fail or fails differently, the first good one after, and each binding that
+// closes or opens.
+func (v *Vault) tell(before, after *view) {
+	ctx := context.Background()
+	switch was, is := text(before.failure), text(after.failure); {
+	case is == was:
+	case is != "":
+		v.log.WarnContext(ctx, "vault refresh fails: values are served until max_stale", "error", is, "failures", after.failures)
+	default:
+		v.log.InfoContext(ctx, "vault refresh works again", "failures", before.failures)
+	}
+	for _, h := range after.order {
+		was, is := "", h.problem()
+		if old := before.holdings[h.key]; old != nil {
+			was = old.problem()
+		}
+		log := v.log.With(slog.String("secret", h.key.secret), slog.String("route", h.key.route))
+		switch {
+		case is == was:
+		case is != "":
+			log.ErrorContext(ctx, "secret refused: the route is closed", "error", is)
+		default:
+			log.InfoContext(ctx, "secret usable again", "id", h.id)
+		}
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

@@ -1,0 +1,80 @@
+package vault
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// key is what a Lease is asked by.
+type key struct{ route, secret string }
+
+// holding is one binding and what is held for it. It never changes.
+type holding struct {
+	key          key
+	reference    Reference
+	destination  Destination
+	preserveHost bool
+	header       string // canonical
+
+	id         string        // of the secret that the reference names, if it names one
+	version    *version      // nil: no value
+	credential func() string // the header's value, composed once; nil: no lease
+	confirmed  time.Time     // when the refresh began that last saw the value
+
+	refusal *LeaseError // why there is no lease; nil: there is
+	pending bool        // no fetch has looked for it yet
+	uses    *uses
+}
+
+// view is what leases are given from: replaced as a whole by a refresh or a
+// Rebind, read without a lock.
+type view struct {
+	holdings  map[key]*holding
+	order     []*holding    // as bound
+	uses      map[key]*uses // by route and the secret's id
+	refreshed time.Time     // when the last good refresh began; zero: never
+	failure   error         // of the last refresh; nil: it was good
+	failures  int           // in a row
+	settled   bool          // a refresh ended
+	next      chan struct{} // closed when a later refresh ends
+}
+
+// count is where uses of h are counted: where the view before did, if it had
+// the same secret on the same route.
+func (v *view) count(h *holding, before *view) *uses {
+	k := key{h.key.route, h.id}
+	if h.id == "" {
+		return nil // nothing to use
+	}
+	if v.uses[k] == nil {
+		v.uses[k] = before.uses[k]
+	}
+	if v.uses[k] == nil {
+		v.uses[k] = new(uses)
+	}
+	return v.uses[k]
+}
+
+// isPending says whether a secret waits for its first fetch.
+func (v *view) isPending() bool {
+	return slices.ContainsFunc(v.order, func(h *holding) bool { return h.pending })
+}
+
+// uses counts the times a secret was put on a request; it outlives the view.
+type uses struct{ fresh, stale atomic.Int64 }
+
+func (u *uses) count(stale bool) {
+	if stale {
+		u.stale.Add(1)
+		return
+	}
+	u.fresh.Add(1)
+}
+
+// elapsed is the time from a to b by the clock that says more. The monotonic
+// one stands still while a machine is suspended, the wall clock can be set
+// back; neither may make a value look younger than it is.
+func elapsed(a, b time.Time) time.Duration {
+	return max(b.Sub(a), b.Round(0).Sub(a.Round(0)))
+}
