@@ -34,11 +34,11 @@ func (b Binding) Check(report func(path, problem string)) {
 }
 
 func (d Destination) check(plaintext bool, report func(path, problem string)) {
-	switch n := d.normal(); {
+	switch d = d.normal(); {
 	case !d.valid():
 		report("upstream", "want https://host or https://host:port")
-	case n.Scheme == "https":
-	case !isLoopback(n.Host):
+	case d.Scheme == "https":
+	case !isLoopback(d.Host):
 		report("upstream", "a credential does not travel over http: use https (http is for loopback only)")
 	case !plaintext:
 		report("upstream", "a credential does not travel over http: use https, or say that this loopback upstream may have it in plaintext")

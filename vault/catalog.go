@@ -3,38 +3,42 @@ package vault
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
 )
 
-// catalog is what the machine account could see at the last full fetch, by id
-// and without values. Ids, not names, are what secrets are kept under: two
-// collections may use one name.
+// catalog is what the machine account could see at the last full fetch, without
+// values. Secrets are kept under their ids, not names: two collections may use
+// one name.
 type catalog struct {
-	projects map[string]string // id → name
-	refs     []Ref
+	projects map[string][]string // name → ids
+	byID     map[string]Ref      // ids in lower case
+	byName   map[inProject][]Ref // no project: in no collection
 }
 
+type inProject struct{ project, name string }
+
 // newCatalog takes failures for what they are: secrets that exist. One whose
-// key could not be decrypted either keeps the name it had in before.
+// key could not be decrypted either keeps the name it had before.
 func newCatalog(s Snapshot, before catalog) catalog {
-	c := catalog{projects: maps.Clone(s.Projects), refs: slices.Clone(s.Refs)}
-	for _, f := range s.Failed {
-		if i := slices.IndexFunc(c.refs, func(r Ref) bool { return r.ID == f.ID }); i < 0 {
-			c.refs = append(c.refs, f.Ref)
-		}
+	c := catalog{make(map[string][]string), make(map[string]Ref), make(map[inProject][]Ref)}
+	for _, id := range slices.Sorted(maps.Keys(s.Projects)) {
+		c.projects[s.Projects[id]] = append(c.projects[s.Projects[id]], id)
 	}
-	for i, r := range c.refs {
-		if r.Name != "" && r.Project != "" {
-			continue
-		}
-		failed := slices.ContainsFunc(s.Failed, func(f Failure) bool { return f.ID == r.ID })
-		old := slices.IndexFunc(before.refs, func(o Ref) bool { return o.ID == r.ID })
-		if failed && old >= 0 {
-			c.refs[i].Name = cmp.Or(r.Name, before.refs[old].Name)
-			c.refs[i].Project = cmp.Or(r.Project, before.refs[old].Project)
-		}
+	for _, r := range s.Refs {
+		c.byID[strings.ToLower(r.ID)] = r
+	}
+	for _, f := range s.Failed {
+		id := strings.ToLower(f.ID)
+		r, old := f.Ref, before.byID[id]
+		r.Name, r.Project = cmp.Or(r.Name, old.Name), cmp.Or(r.Project, old.Project)
+		c.byID[id] = r
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.byID)) {
+		r := c.byID[id]
+		c.byName[inProject{r.Project, r.Name}] = append(c.byName[inProject{r.Project, r.Name}], r)
 	}
 	return c
 }
@@ -42,58 +46,60 @@ func newCatalog(s Snapshot, before catalog) catalog {
 // resolve finds the one secret that a reference names. Anything but exactly
 // one is an error, for the operator: it names ids and neighbours.
 func (c catalog) resolve(r Reference) (Ref, error) {
-	var projects []string
-	for id, name := range c.projects {
-		if name == r.Collection.Name {
-			projects = append(projects, id)
-		}
-	}
-	slices.Sort(projects)
+	projects := c.projects[r.Collection.Name]
 	switch len(projects) {
 	case 0:
-		known := slices.Collect(maps.Values(c.projects))
-		return Ref{}, fmt.Errorf("collection %s does not exist, or the machine account cannot see it%s", r.Collection, didYouMean(r.Collection.Name, known))
+		return Ref{}, fmt.Errorf("collection %s does not exist, or the machine account cannot see it%s",
+			r.Collection, didYouMean(r.Collection.Name, maps.Keys(c.projects)))
 	case 1:
 	default:
-		return Ref{}, fmt.Errorf("collection %s is ambiguous: projects %s have this name; rename all but one", r.Collection, strings.Join(projects, " and "))
+		return Ref{}, fmt.Errorf("collection %s is ambiguous: projects %s have this name; rename all but one",
+			r.Collection, strings.Join(projects, " and "))
+	}
+	project := projects[0]
+	byID, known := c.byID[strings.ToLower(r.Name)]
+	if known && byID.Project == project {
+		return byID, nil // ids are the server's: no name can take one's place
+	}
+	switch found := c.byName[inProject{project, r.Name}]; len(found) {
+	case 0:
+	case 1:
+		return found[0], nil
+	default:
+		return Ref{}, fmt.Errorf("secret %s is ambiguous: secrets %s have this name; name one by its id", r, ids(found))
 	}
 
-	var found, orphans []string
-	var ref Ref
-	for _, s := range c.refs {
-		byID := strings.EqualFold(s.ID, r.Name)
-		switch {
-		case s.Project == "" && (byID || s.Name == r.Name):
-			orphans = append(orphans, s.ID)
-		case s.Project != projects[0]:
-		case byID:
-			return s, nil // ids are the server's: no name can take one's place
-		case s.Name == r.Name:
-			ref, found = s, append(found, s.ID)
+	loose := c.byName[inProject{"", r.Name}]
+	if known && byID.Project == "" {
+		loose = []Ref{byID}
+	}
+	if len(loose) > 0 {
+		return Ref{}, fmt.Errorf("secret %s is in no project, so in no collection: put %s into project %s", r, ids(loose), r.Collection.Name)
+	}
+	if nameless := c.byName[inProject{project, ""}]; len(nameless) > 0 {
+		return Ref{}, fmt.Errorf("secret %s is not found, but the name of %s cannot be read", r, ids(nameless))
+	}
+	return Ref{}, fmt.Errorf("secret %s does not exist, or the machine account cannot see it%s", r, didYouMean(r.Name, func(yield func(string) bool) {
+		for k := range c.byName {
+			if k.project == project && !yield(k.name) {
+				return
+			}
 		}
+	}))
+}
+
+func ids(refs []Ref) string {
+	var all []string
+	for _, r := range refs {
+		all = append(all, r.ID)
 	}
-	slices.Sort(found)
-	switch {
-	case len(found) == 1:
-		return ref, nil
-	case len(found) > 1:
-		return Ref{}, fmt.Errorf("secret %s is ambiguous: secrets %s have this name; name one by its id", r, strings.Join(found, " and "))
-	case len(orphans) > 0:
-		return Ref{}, fmt.Errorf("secret %s is in no project, so in no collection: put %s into project %s", r, strings.Join(orphans, ", "), r.Collection.Name)
-	}
-	var known []string
-	for _, s := range c.refs {
-		if s.Project == projects[0] {
-			known = append(known, s.Name)
-		}
-	}
-	return Ref{}, fmt.Errorf("secret %s does not exist, or the machine account cannot see it%s", r, didYouMean(r.Name, known))
+	return strings.Join(all, " and ")
 }
 
 // didYouMean suggests the nearest of known, or nothing.
-func didYouMean(name string, known []string) string {
+func didYouMean(name string, known iter.Seq[string]) string {
 	best, distance := "", 1+len(name)/3
-	for _, k := range slices.Sorted(slices.Values(known)) {
+	for _, k := range slices.Sorted(known) {
 		if d := editDistance(strings.ToLower(name), strings.ToLower(k)); d < distance || (d == distance && best == "") {
 			best, distance = k, d
 		}

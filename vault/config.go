@@ -97,9 +97,9 @@ func checkBase(path, base string, report func(path, problem string)) {
 		report(path, "want a base URL such as https://vault.example.com/"+path)
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		report(path, "want a plain base URL: no user, query or fragment")
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && isLoopbackAddress(u.Hostname()):
 	case u.Scheme == "http":
-		report(path, "the access token does not travel over http: use https (http is for loopback only)")
+		report(path, "the access token does not travel over http: use https (http is for a loopback address only)")
 	default:
 		report(path, "want an https URL")
 	}

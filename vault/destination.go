@@ -32,10 +32,8 @@ func DestinationOf(u *url.URL) Destination {
 // Allows says whether a request for u goes to d and nowhere else. User
 // information and opaque URLs are refused: clients read them differently.
 func (d Destination) Allows(u *url.URL) bool {
-	if u == nil || u.User != nil || u.Opaque != "" || !d.valid() {
-		return false
-	}
-	return DestinationOf(u) == d.normal()
+	d = d.normal()
+	return u != nil && u.User == nil && u.Opaque == "" && d.valid() && DestinationOf(u) == d
 }
 
 // isHost says whether a Host header names d.
@@ -63,17 +61,18 @@ func (d Destination) normal() Destination {
 	return d
 }
 
+// valid is of a normal d.
 func (d Destination) valid() bool {
-	n := d.normal()
-	return (n.Scheme == "https" || n.Scheme == "http") && n.Host != "" && n.Port > 0 && n.Port < 65536
+	return (d.Scheme == "https" || d.Scheme == "http") && d.Host != "" && d.Port > 0 && d.Port < 65536
 }
 
 // isLoopback trusts the name localhost as RFC 6761, section 6.3 lets it; that
 // it dials a loopback address is the dialer's to check.
 func isLoopback(host string) bool {
-	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
-		return true
-	}
+	return strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") || isLoopbackAddress(host)
+}
+
+func isLoopbackAddress(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.IsLoopback()
 }

@@ -43,6 +43,22 @@ func (m *memory) references() map[string]Reference {
 	return refs
 }
 
+// lacks says whether a bound secret was never looked for, or is known to exist
+// and not held: then only a full fetch will do.
+func (m *memory) lacks(refs map[string]Reference) bool {
+	for secret, r := range refs {
+		if !m.asked[secret] {
+			return true
+		}
+		if ref, err := m.catalog.resolve(r); err == nil {
+			if _, ok := m.held[ref.ID]; !ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // forget drops every value: the account is not welcome any more.
 func (m *memory) forget() {
 	m.catalog, m.held, m.asked, m.synced = catalog{}, nil, nil, time.Time{}
@@ -167,15 +183,17 @@ func (v *Vault) hold(b Binding) *holding {
 	if err != nil {
 		return h.refuse(NoCredential, err)
 	}
-	h.id = ref.ID
-	switch got, ok := m.held[ref.ID]; {
-	case !ok:
+	got, ok := m.held[ref.ID]
+	if !ok {
 		h.pending = true
 		return h.refuse(Unavailable, errPending)
-	case got.version == nil:
-		return h.refuse(Unavailable, fmt.Errorf("secret %s cannot be read: %w", ref.ID, got.failure))
-	default:
-		h.version, h.confirmed = got.version, got.confirmed
+	}
+	h.id, h.version, h.confirmed = ref.ID, got.version, got.confirmed
+	if got.failure != nil {
+		h.unreadable = fmt.Errorf("secret %s cannot be read: %w", ref.ID, got.failure)
+	}
+	if h.version == nil {
+		return h.refuse(Unavailable, h.unreadable)
 	}
 	worn, err := b.Inject.compose(h.version.reveal())
 	if err != nil {

@@ -48,7 +48,7 @@ func (v *Vault) refresh(ctx context.Context) {
 	refs := v.known.references()
 	want := v.known.wants(refs)
 	since := v.known.synced
-	if v.known.partial || v.view.Load().isPending() {
+	if v.known.partial || v.known.lacks(refs) {
 		since = time.Time{}
 	}
 	v.mu.Unlock()
@@ -147,7 +147,9 @@ func jitter(d time.Duration) time.Duration {
 	return rand.N(max(d/5, 1))
 }
 
+// isRefusal says whether the server was asked and did not accept the account.
+// Without a Status it was not asked: a source that spaces its logins says so.
 func isRefusal(err error) bool {
 	e, ok := errors.AsType[*SourceError](err)
-	return ok && (e.Reason == Unauthorized || e.Reason == Forbidden)
+	return ok && e.Status != 0 && (e.Reason == Unauthorized || e.Reason == Forbidden)
 }

@@ -220,8 +220,8 @@ func TestFailuresBackOffAndHonourRetryAfter(t *testing.T) {
 		{"FB03", "unreachable", unreachable(), 5 * time.Minute, 20, 10, 800 * time.Millisecond},
 		{"FB05", "throttled for a minute", &vault.SourceError{Reason: vault.Throttled, RetryAfter: time.Minute, Err: errors.New("slow down")}, 5 * time.Minute, 5, 4, time.Minute},
 		{"FB05", "throttled for a year", &vault.SourceError{Reason: vault.Throttled, RetryAfter: 365 * 24 * time.Hour, Err: errors.New("slow down")}, time.Hour, 4, 3, 15 * time.Minute},
-		{"FB07", "account revoked", &vault.SourceError{Reason: vault.Unauthorized, Err: errors.New("invalid client")}, 4 * time.Minute, 3, 3, 800 * time.Millisecond},
-		{"FB07", "account revoked, for an hour", &vault.SourceError{Reason: vault.Unauthorized, Err: errors.New("invalid client")}, time.Hour, 19, 14, 800 * time.Millisecond},
+		{"FB07", "account revoked", &vault.SourceError{Reason: vault.Unauthorized, Status: 401, Err: errors.New("invalid client")}, 4 * time.Minute, 3, 3, 800 * time.Millisecond},
+		{"FB07", "account revoked, for an hour", &vault.SourceError{Reason: vault.Unauthorized, Status: 401, Err: errors.New("invalid client")}, time.Hour, 19, 14, 800 * time.Millisecond},
 		{"FB15", "an error of no class", errors.New("?"), time.Minute, 10, 4, 800 * time.Millisecond},
 	} {
 		t.Run(test.id+" "+test.name, func(t *testing.T) {
@@ -255,7 +255,7 @@ func TestAccountThatIsNotWelcomeLosesItsValues(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAccount()
 				v := open(t, setup(a))
-				a.failWith(&vault.SourceError{Reason: why, Err: errors.New("no")})
+				a.failWith(&vault.SourceError{Reason: why, Status: 403, Err: errors.New("no")})
 				for n := a.count(); a.count() == n; {
 					time.Sleep(100 * time.Millisecond)
 				}

@@ -111,6 +111,14 @@ func (h *holding) problem() string {
 	return ""
 }
 
+// trouble is a problem, or that the secret cannot be read, or empty.
+func (h *holding) trouble() string {
+	if h.unreadable != nil {
+		return h.unreadable.Error()
+	}
+	return h.problem()
+}
+
 // tell logs what an operator should hear of, once: a refresh that begins to
 // fail or fails differently, the first good one after, and each binding that
 // closes or opens.
@@ -124,13 +132,15 @@ func (v *Vault) tell(before, after *view) {
 		v.log.InfoContext(ctx, "vault refresh works again", "failures", before.failures)
 	}
 	for _, h := range after.order {
-		was, is := "", h.problem()
+		was, is := "", h.trouble()
 		if old := before.holdings[h.key]; old != nil {
-			was = old.problem()
+			was = old.trouble()
 		}
 		log := v.log.With(slog.String("secret", h.key.secret), slog.String("route", h.key.route))
 		switch {
 		case is == was:
+		case is != "" && h.refusal == nil:
+			log.ErrorContext(ctx, "secret cannot be read: its last value is served until max_stale", "error", is)
 		case is != "":
 			log.ErrorContext(ctx, "secret refused: the route is closed", "error", is)
 		default:

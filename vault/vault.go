@@ -138,7 +138,7 @@ func (v *Vault) Rebind(bindings []Binding) {
 	defer v.mu.Unlock()
 	v.known.bindings = slices.Clone(bindings)
 	v.publish()
-	if v.view.Load().isPending() {
+	if v.known.lacks(v.known.references()) {
 		select {
 		case v.kick <- struct{}{}:
 		default:

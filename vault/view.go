@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -22,9 +21,10 @@ type holding struct {
 	credential func() string // the header's value, composed once; nil: no lease
 	confirmed  time.Time     // when the refresh began that last saw the value
 
-	refusal *LeaseError // why there is no lease; nil: there is
-	pending bool        // no fetch has looked for it yet
-	uses    *uses
+	refusal    *LeaseError // why there is no lease; nil: there is
+	unreadable error       // why the last refresh could not read it, though it is there
+	pending    bool        // no fetch has looked for it yet
+	uses       *uses
 }
 
 // view is what leases are given from: replaced as a whole by a refresh or a
@@ -54,11 +54,6 @@ func (v *view) count(h *holding, before *view) *uses {
 		v.uses[k] = new(uses)
 	}
 	return v.uses[k]
-}
-
-// isPending says whether a secret waits for its first fetch.
-func (v *view) isPending() bool {
-	return slices.ContainsFunc(v.order, func(h *holding) bool { return h.pending })
 }
 
 // uses counts the times a secret was put on a request; it outlives the view.

@@ -1,0 +1,108 @@
+package vault_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/gob"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/vaultspan/vaultspan/vault"
+)
+
+// J26: no way of printing what holds a secret shows it.
+func TestNothingPrintsASecret(t *testing.T) {
+	a := newAccount()
+	var changes []vault.Change
+	s := setup(a)
+	s.OnChange = func(c vault.Change) { changes = append(changes, c) }
+	v := open(t, s)
+	l := lease(t, v, stripeRef)
+	expired := (&vault.Lease{}).Authorize(request(t))
+	_, notBound := v.Lease(t.Context(), "r", "prod/no/such")
+	read := vault.Secret{Reveal: func() string { return "CANARY-read" }}
+
+	var out bytes.Buffer
+	text := slog.New(slog.NewTextHandler(&out, nil))
+	structured := slog.New(slog.NewJSONHandler(&out, nil))
+	for _, held := range []any{
+		l, *l, &l, v, s, s.Config, v.Status(), v.Problems(), changes, read, vault.Snapshot{Secrets: []vault.Secret{read}},
+		struct{ lease *vault.Lease }{l}, struct{ lease vault.Lease }{*l}, struct{ Lease vault.Lease }{*l},
+		map[string]any{"lease": l}, []vault.Lease{*l}, expired, notBound, fmt.Errorf("using %v: %w", l, notBound),
+	} {
+		for _, verb := range "vTtbcoOdqxXUeEfFgGsp" {
+			for _, flags := range []string{"", "+", "#", " ", "0", "-", "+#", "200", ".100"} {
+				fmt.Fprintf(&out, "%"+flags+string(verb)+"\n", held)
+			}
+		}
+		fmt.Fprintln(&out, held)
+		text.Info("x", "held", held)
+		structured.Info("x", "held", held)
+		encoded, err := json.Marshal(held)
+		fmt.Fprintln(&out, string(encoded), err)
+		encoded, err = xml.Marshal(held)
+		fmt.Fprintln(&out, string(encoded), err)
+		fmt.Fprintln(&out, gob.NewEncoder(&out).Encode(held))
+		var b strings.Builder
+		walk(&b, reflect.ValueOf(held), map[uintptr]bool{})
+		out.WriteString(b.String())
+	}
+	for _, secret := range []string{"CANARY", "Bearer"} {
+		for _, form := range []string{secret, hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
+			base64.RawStdEncoding.EncodeToString([]byte(secret))[:7], fmt.Sprint([]byte(secret))} {
+			if i := strings.Index(out.String(), form); i >= 0 {
+				t.Errorf("J26 %q is printed: …%q", form, out.String()[max(0, i-200):min(out.Len(), i+100)])
+			}
+		}
+	}
+	if !strings.Contains(fmt.Sprintf("%#v", l), "[redacted]") || !strings.Contains(fmt.Sprintf("%x", *l), "[redacted]") {
+		t.Errorf("J26 a lease prints as %#v", l)
+	}
+	var e *vault.LeaseError
+	if !errors.As(notBound, &e) {
+		t.Error(notBound)
+	}
+}
+
+// walk writes every string that reflection reaches, exported or not. The
+// in-memory account is the secret manager, not ours.
+func walk(b *strings.Builder, v reflect.Value, seen map[uintptr]bool) {
+	if !v.IsValid() || v.Type() == reflect.TypeFor[*account]() {
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		b.WriteString(v.String() + "\n")
+	case reflect.Interface:
+		walk(b, v.Elem(), seen)
+	case reflect.Pointer:
+		if !v.IsNil() && !seen[v.Pointer()] {
+			seen[v.Pointer()] = true
+			walk(b, v.Elem(), seen)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			walk(b, v.Field(i), seen)
+		}
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice {
+			fmt.Fprintf(b, "%s\n", v.Bytes())
+			return
+		}
+		for i := range v.Len() {
+			walk(b, v.Index(i), seen)
+		}
+	case reflect.Map:
+		for _, k := range v.MapKeys() {
+			walk(b, k, seen)
+			walk(b, v.MapIndex(k), seen)
+		}
+	}
+}
