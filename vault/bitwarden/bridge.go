@@ -2,7 +2,6 @@ package bitwarden
 
 import (
 	"cmp"
-	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +47,8 @@ type route struct {
 	// accept checks an answer, writes it again for the SDK, and may note what
 	// the SDK does not tell.
 	accept func(b *bridge, c *call, body []byte) ([]byte, error)
+	// held, if set, answers from rows that an earlier call has noted.
+	held func(held map[string]secretRow, r *http.Request) (any, bool)
 }
 
 // Caps of answers. A secret's value is at most 64 KiB; its ciphertext is in
@@ -62,24 +62,34 @@ const (
 func routes() []*route {
 	const of = "/api/organizations/{organization}"
 	return []*route{
-		{http.MethodPost, "/identity/connect/token", login, maxReply, func(b *bridge, _ *call, body []byte) ([]byte, error) {
-			return rewrite(body, func(t tokenReply) error { return t.check(b.organization) })
-		}},
-		{http.MethodGet, of + "/projects", get, maxReply, func(_ *bridge, _ *call, body []byte) ([]byte, error) {
-			return rewrite(body, projectList.check)
-		}},
-		{http.MethodGet, of + "/secrets", get, maxList, func(_ *bridge, c *call, body []byte) ([]byte, error) {
-			return rewrite(body, func(l secretList) error { c.list(l.Secrets); return checkRows(l.Secrets) })
-		}},
-		{http.MethodGet, of + "/secrets/sync", get, maxList, func(_ *bridge, _ *call, body []byte) ([]byte, error) {
-			return rewrite(body, syncReply.check)
-		}},
-		{http.MethodGet, "/api/secrets/{id}", get, maxSecret, func(_ *bridge, _ *call, body []byte) ([]byte, error) {
-			return rewrite(body, func(s secretRow) error { return checkRows([]secretRow{s}) })
-		}},
-		{http.MethodPost, "/api/secrets/get-by-ids", post, maxList, func(_ *bridge, _ *call, body []byte) ([]byte, error) {
-			return rewrite(body, func(d secretData) error { return checkRows(d.Data) })
-		}},
+		{method: http.MethodPost, template: "/identity/connect/token", spending: login, limit: maxReply,
+			accept: func(b *bridge, _ *call, body []byte) ([]byte, error) {
+				return rewrite(body, func(t tokenReply) error { return t.check(b.organization) })
+			}},
+		{method: http.MethodGet, template: of + "/projects", limit: maxReply,
+			accept: func(_ *bridge, c *call, body []byte) ([]byte, error) {
+				return rewrite(body, func(l projectList) error { c.note(nil, l.Data); return l.check() })
+			}},
+		{method: http.MethodGet, template: "/api/projects/{id}", limit: maxReply,
+			accept: func(_ *bridge, _ *call, body []byte) ([]byte, error) {
+				return rewrite(body, project.check)
+			}},
+		{method: http.MethodGet, template: of + "/secrets", limit: maxList,
+			accept: func(_ *bridge, c *call, body []byte) ([]byte, error) {
+				return rewrite(body, func(l secretList) error { c.note(l.Secrets, nil); return l.check() })
+			}},
+		{method: http.MethodGet, template: of + "/secrets/sync", limit: maxList,
+			accept: func(_ *bridge, c *call, body []byte) ([]byte, error) {
+				return rewrite(body, func(s syncReply) error { c.note(s.rows(), nil); return s.check() })
+			}},
+		{method: http.MethodGet, template: "/api/secrets/{id}", limit: maxSecret, held: heldOne,
+			accept: func(_ *bridge, _ *call, body []byte) ([]byte, error) {
+				return rewrite(body, secretRow.check)
+			}},
+		{method: http.MethodPost, template: "/api/secrets/get-by-ids", spending: post, limit: maxList, held: heldMany,
+			accept: func(_ *bridge, _ *call, body []byte) ([]byte, error) {
+				return rewrite(body, secretData.check)
+			}},
 	}
 }
 
@@ -120,6 +130,10 @@ func (b *bridge) serve(route *route, w http.ResponseWriter, r *http.Request) {
 	target, ok := b.target(route, r)
 	if c == nil || !known || !ok {
 		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	if c.held != nil && route.held != nil {
+		c.answer(route, w, r)
 		return
 	}
 	body, failure := b.forward(c, route, target, r)
@@ -176,37 +190,4 @@ func (b *bridge) target(route *route, r *http.Request) (*url.URL, bool) {
 		target.RawQuery = url.Values{"lastSyncedDate": {since}}.Encode()
 	}
 	return target, true
-}
-
-// A call is one call into the SDK: what the bridge needs for it, and what the
-// bridge saw of it. An SDK call can be several hops, since the SDK renews its
-// session by itself.
-type call struct {
-	ctx context.Context
-
-	mu      sync.Mutex
-	failure *vault.SourceError // of the first hop that failed
-	atLogin bool               // that hop was a login
-	rows    []secretRow        // of a list: the SDK leaves out projects and dates
-	asOf    time.Time          // of the last hop
-}
-
-func (c *call) fail(failure *vault.SourceError, atLogin bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.failure == nil {
-		c.failure, c.atLogin = failure, atLogin
-	}
-}
-
-func (c *call) list(rows []secretRow) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.rows = rows
-}
-
-func (c *call) saw(asOf time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.asOf = asOf
 }

@@ -55,7 +55,7 @@ func (b *Budgets) of(u *url.URL) *budget {
 		b.servers[host] = &budget{limits: [3]*rate.Limiter{
 			get:   rate.NewLimiter(minutely(100), 20),
 			post:  rate.NewLimiter(minutely(36), 4),
-			login: rate.NewLimiter(minutely(4), 4),
+			login: rate.NewLimiter(minutely(3), 5),
 		}}
 	}
 	return b.servers[host]

@@ -5,6 +5,7 @@ package bitwarden
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -26,8 +27,10 @@ type Client struct {
 
 	mu       sync.Mutex // one Fetch at a time; guards what follows
 	session  session
-	projects map[string]string   // as of the last Fetch
-	suspects map[string]struct{} // ids that could not be read by the last Fetch
+	projects map[string]string    // as of the last Fetch
+	names    map[string]named     // by project id, when the list has one that cannot be decrypted
+	suspects map[string]struct{}  // ids that could not be read by the last Fetch
+	held     map[string]secretRow // during fetchByID, what calls are answered from
 }
 
 // New makes a Client. It asks no server; the first Fetch logs in.
@@ -45,7 +48,7 @@ func New(s Setup) (*Client, error) {
 		bridge.close()
 		return nil, err
 	}
-	return &Client{plan: plan, bridge: bridge, sdk: sdk, busy: make(chan struct{}, 1)}, nil
+	return &Client{plan: plan, bridge: bridge, sdk: sdk, busy: make(chan struct{}, 1), suspects: make(map[string]struct{})}, nil
 }
 
 // Close makes every Fetch fail from now on. The SDK's client is parked, not
@@ -111,31 +114,32 @@ func (c *Client) fetch(ctx context.Context, since time.Time, want func(vault.Ref
 	if failure != nil {
 		return vault.Snapshot{}, failure
 	}
-	if len(c.suspects) > 0 || !sameProjects(projects, c.projects) {
-		since = time.Time{} // sync does not report either kind of change
+	if len(c.suspects) > 0 || !maps.Equal(projects, c.projects) {
+		since = time.Time{} // sync would not report either kind of change
 	}
-	rows, asOf, failure := c.sync(ctx, since)
+	reply, seen, failure := c.sync(ctx, since)
 	if failure != nil && failure.Status == http.StatusBadRequest && !since.IsZero() {
-		// Our clock or the server's was set back: since is in its future.
-		rows, asOf, failure = c.sync(ctx, time.Time{})
+		// The server's clock was set back: since is in its future.
+		reply, seen, failure = c.sync(ctx, time.Time{})
 	}
 	var snapshot vault.Snapshot
 	switch {
 	case failure != nil && ofContent(failure):
-		if snapshot, failure = c.fetchByID(ctx, projects, want); failure != nil {
+		if snapshot, failure = c.fetchByID(ctx, seen, projects, want); failure != nil {
 			return vault.Snapshot{}, failure
 		}
 	case failure != nil:
 		return vault.Snapshot{}, failure
-	case rows == nil:
-		return vault.Snapshot{Unchanged: true, Synced: asOf}, nil
+	case !reply.HasChanges:
+		return vault.Snapshot{Unchanged: true, Synced: seen.asOf}, nil
 	default:
-		snapshot = collect(projects, asOf, rows, want)
+		snapshot = collect(projects, seen.asOf, reply.Secrets, want)
 	}
 	c.projects = projects
-	c.suspects = make(map[string]struct{})
+	clear(c.suspects)
 	for _, failed := range snapshot.Failed {
 		c.suspects[failed.ID] = struct{}{}
+		c.Logger.Warn("a secret cannot be read", "secret", failed.ID, "reason", failed.Err.Error())
 	}
 	return snapshot, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -52,7 +53,7 @@ type secretData struct {
 }
 
 type syncReply struct {
-	HasChanges bool        `json:"hasChanges"`
+	HasChanges *bool       `json:"hasChanges"`
 	Secrets    *secretData `json:"secrets,omitzero"`
 }
 
@@ -79,6 +80,7 @@ type projectRef struct {
 var (
 	errShape    = errors.New("the answer is not what Secrets Manager says: a web page, a cut-off or a damaged answer, or another server")
 	errTooLarge = errors.New("the answer is larger than it may be")
+	errAbsent   = errors.New("the secret that was asked for is not in the answer")
 	errOtherOrg = errors.New("the access token is for another organization than the configured one")
 )
 
@@ -142,39 +144,72 @@ func (t tokenReply) check(organization string) error {
 	return nil
 }
 
+// The checks look at ids only: a damaged ciphertext is one project's or one
+// secret's failure, which decrypting finds. But a list must be there, if empty:
+// to take {} for one would empty the vault.
+
 func (l projectList) check() error {
-	for _, p := range l.Data {
-		if !isUUID(p.ID) || !isUUID(p.Organization) || !isEncString(p.Name) {
-			return errShape
-		}
+	if l.Data == nil {
+		return errShape
 	}
-	return nil
+	return checkEach(l.Data, project.check)
 }
 
-// checkRows looks at ids only: a damaged ciphertext is one secret's failure,
-// which decrypting finds.
-func checkRows(rows []secretRow) error {
-	for _, row := range rows {
-		if !isUUID(row.ID) || !isUUID(row.Organization) {
-			return errShape
-		}
-		for _, p := range row.Projects {
-			if !isUUID(p.ID) {
-				return errShape
-			}
-		}
+func (p project) check() error { return checkIDs(p.ID, p.Organization) }
+
+func (l secretList) check() error {
+	if l.Secrets == nil {
+		return errShape
 	}
-	return nil
+	return checkEach(l.Secrets, secretRow.check)
+}
+
+func (d secretData) check() error {
+	if d.Data == nil {
+		return errShape
+	}
+	return checkEach(d.Data, secretRow.check)
 }
 
 func (s syncReply) check() error {
-	if s.Secrets == nil {
-		if s.HasChanges {
-			return errShape
-		}
+	switch {
+	case s.HasChanges == nil, *s.HasChanges && s.Secrets == nil:
+		return errShape
+	case s.Secrets == nil:
 		return nil
 	}
-	return checkRows(s.Secrets.Data)
+	return s.Secrets.check()
+}
+
+// rows is the secrets of a sync.
+func (s syncReply) rows() []secretRow {
+	if s.Secrets == nil {
+		return nil
+	}
+	return s.Secrets.Data
+}
+
+func (r secretRow) check() error {
+	if err := checkIDs(r.ID, r.Organization); err != nil {
+		return err
+	}
+	return checkEach(r.Projects, func(p projectRef) error { return checkIDs(p.ID) })
+}
+
+func checkEach[T any](all []T, check func(T) error) error {
+	for _, one := range all {
+		if err := check(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkIDs(ids ...string) error {
+	if !slices.ContainsFunc(ids, func(id string) bool { return !isUUID(id) }) {
+		return nil
+	}
+	return errShape
 }
 
 // isEncString reports whether s has the shape of an EncString of type 2:

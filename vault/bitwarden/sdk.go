@@ -58,7 +58,7 @@ const grace = 2 * time.Second
 // out, for a client is not to be used by two.
 func do[T any](ctx context.Context, c *Client, run func(client) (T, error)) (T, *call, *vault.SourceError) {
 	var none T
-	seen := &call{ctx: ctx}
+	seen := &call{ctx: ctx, held: c.held}
 	select {
 	case c.busy <- struct{}{}:
 	case <-ctx.Done():
@@ -96,8 +96,11 @@ func (c *call) verdict(sdk error) *vault.SourceError {
 	if c.failure != nil {
 		return c.failure
 	}
-	if sdk != nil {
-		return unusable(errSDK)
+	switch {
+	case sdk == nil:
+		return nil
+	case !c.answered:
+		return &vault.SourceError{Reason: vault.Unusable, Err: errors.New("the SDK did not ask the server")}
 	}
-	return nil
+	return unusable(errSDK)
 }

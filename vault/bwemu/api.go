@@ -15,12 +15,13 @@ type Endpoint string
 
 // The endpoints, for Fault and Count.
 const (
-	Token    Endpoint = "token"      // POST /identity/connect/token
-	Projects Endpoint = "projects"   // GET /api/organizations/{org}/projects
-	List     Endpoint = "list"       // GET /api/organizations/{org}/secrets
-	Sync     Endpoint = "sync"       // GET /api/organizations/{org}/secrets/sync
-	Read     Endpoint = "read"       // GET /api/secrets/{id}
-	ReadMany Endpoint = "get-by-ids" // POST /api/secrets/get-by-ids
+	Token       Endpoint = "token"      // POST /identity/connect/token
+	Projects    Endpoint = "projects"   // GET /api/organizations/{org}/projects
+	ReadProject Endpoint = "project"    // GET /api/projects/{id}
+	List        Endpoint = "list"       // GET /api/organizations/{org}/secrets
+	Sync        Endpoint = "sync"       // GET /api/organizations/{org}/secrets/sync
+	Read        Endpoint = "read"       // GET /api/secrets/{id}
+	ReadMany    Endpoint = "get-by-ids" // POST /api/secrets/get-by-ids
 )
 
 // A reply is what an endpoint says when no fault changes it.
@@ -43,6 +44,7 @@ func (e *Emulator) routes() {
 		return reply{http.StatusOK, account.login()}
 	})
 	e.handle("GET /api/organizations/{org}/projects", Projects, e.authenticated(e.projects))
+	e.handle("GET /api/projects/{id}", ReadProject, e.authenticated(e.project))
 	e.handle("GET /api/organizations/{org}/secrets", List, e.authenticated(e.list))
 	e.handle("GET /api/organizations/{org}/secrets/sync", Sync, e.authenticated(e.sync))
 	e.handle("GET /api/secrets/{id}", Read, e.authenticated(e.read))
@@ -95,13 +97,27 @@ func (e *Emulator) projects(a *Account, _ *http.Request) reply {
 	data := []any{}
 	for _, p := range a.org.projects {
 		if slices.Contains(a.reads, p) {
-			data = append(data, map[string]any{
-				"object": "project", "id": p.ID, "organizationId": a.org.ID, "name": p.sealed(),
-				"creationDate": p.created, "revisionDate": p.revised, "read": true, "write": false,
-			})
+			data = append(data, p.row())
 		}
 	}
 	return reply{http.StatusOK, map[string]any{"object": "list", "data": data, "continuationToken": nil}}
+}
+
+func (e *Emulator) project(a *Account, r *http.Request) reply {
+	for _, p := range a.reads {
+		if p.ID == r.PathValue("id") && slices.Contains(a.org.projects, p) {
+			return reply{http.StatusOK, p.row()}
+		}
+	}
+	return notFound
+}
+
+// row is a project as the API shows it.
+func (p *Project) row() map[string]any {
+	return map[string]any{
+		"object": "project", "id": p.ID, "organizationId": p.org.ID, "name": p.sealed(),
+		"creationDate": p.created, "revisionDate": p.revised, "read": true, "write": false,
+	}
 }
 
 // sealed encrypts the project's name for the wire.

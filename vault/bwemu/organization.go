@@ -115,6 +115,9 @@ func (s *Secret) Rotate(value string) { s.set(Value, value) }
 // Rename replaces the name, which moves the revision date too.
 func (s *Secret) Rename(name string) { s.set(Name, name) }
 
+// Annotate replaces the note.
+func (s *Secret) Annotate(note string) { s.set(Note, note) }
+
 // Corrupt makes the server answer the field with a damaged ciphertext, until
 // the field is written again.
 func (s *Secret) Corrupt(f Field) { s.org.change(func(time.Time) { s.corrupt[f] = true }) }
