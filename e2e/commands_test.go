@@ -1,0 +1,256 @@
+package e2e_test
+
+import (
+	"context"
+	"flag"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/vaultspan/vaultspan/authn/devidp"
+	"github.com/vaultspan/vaultspan/e2e/bench"
+	"github.com/vaultspan/vaultspan/e2e/otlp"
+)
+
+type command = func(ts *testscript.TestScript, neg bool, args []string)
+
+// commands are those that the package comment lists.
+var commands = map[string]command{
+	"fill": positive(fill), "serve": serve, "waitready": positive(waitready),
+	"stop": positive(stop), "kill": positive(kill), "hangup": positive(hangup),
+	"token": token, "http": positive(request), "rotate": positive(rotate), "idp": positive(idp),
+	"upstream": positive(received), "spantree": positive(spantree), "exported": positive(exported),
+	"plant": positive(plant), "canary": positive(scan),
+}
+
+// positive is a command that "!" makes no sense of.
+func positive(do func(ts *testscript.TestScript, s *scenario, args []string)) command {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg {
+			ts.Fatalf("this command has no negation")
+		}
+		do(ts, of(ts), args)
+	}
+}
+
+// need stops a script whose command has the wrong number of arguments.
+func need(ts *testscript.TestScript, ok bool, usage string) {
+	if !ok {
+		ts.Fatalf("usage: %s", usage)
+	}
+}
+
+// patient is a context for one wait of a script.
+func (s *scenario) patient() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.ctx, patience)
+}
+
+var placeholder = regexp.MustCompile(`@[A-Z0-9_]+@`)
+
+func fill(ts *testscript.TestScript, _ *scenario, args []string) {
+	need(ts, len(args) > 0, "fill FILE…")
+	for _, name := range args {
+		text := placeholder.ReplaceAllStringFunc(ts.ReadFile(name), func(m string) string {
+			value := ts.Getenv(strings.Trim(m, "@"))
+			if value == "" {
+				ts.Fatalf("%s: nothing is called %s", name, m)
+			}
+			return value
+		})
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+	}
+}
+
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	s := of(ts)
+	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	names := flags.String("env", "", "")
+	ts.Check(flags.Parse(args))
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR")}
+	for _, name := range split(*names) {
+		env = append(env, name+"="+ts.Getenv(name))
+	}
+	exe, err := program()
+	ts.Check(err)
+	gateway, err := s.Serve(s.ctx, bench.Run{Program: exe, Args: flags.Args(), Dir: ts.MkAbs("."), Env: env, Log: ts.MkAbs("gateway.log")})
+	ts.Check(err)
+	ctx, cancel := s.patient()
+	defer cancel()
+	err = gateway.Serving(ctx)
+	if err == nil == neg {
+		ts.Logf("%s", ts.ReadFile("gateway.log"))
+		ts.Fatalf("serving: %v", err)
+	}
+	if err == nil {
+		s.gateway = gateway
+		ts.Setenv("GATEWAY", gateway.URL)
+		ts.Setenv("ADMIN", gateway.Admin)
+	}
+}
+
+func waitready(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) < 2, "waitready [ROUTE]")
+	url := ts.Getenv("ADMIN") + "/readyz"
+	if len(args) == 1 {
+		url += "?route=" + args[0]
+	}
+	// Another process can only be asked, again and again.
+	ctx, cancel := s.patient()
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		last := ""
+		if resp, err := http.Get(url); err == nil {
+			text, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+			last = string(text)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			ts.Fatalf("not ready: %s", last)
+		}
+	}
+}
+
+func stop(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 0 && s.gateway != nil, "stop, after serve")
+	ctx, cancel := s.patient()
+	defer cancel()
+	if err := s.gateway.Stop(ctx); err != nil {
+		ts.Logf("%s", ts.ReadFile("gateway.log"))
+		ts.Fatalf("%v", err)
+	}
+	s.gateway = nil
+}
+
+func kill(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 0 && s.gateway != nil, "kill, after serve")
+	s.gateway.Kill()
+	s.gateway = nil
+}
+
+func hangup(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 0 && s.gateway != nil, "hangup, after serve")
+	ts.Check(s.gateway.Signal(syscall.SIGHUP))
+}
+
+func token(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, len(args) > 1, "token VAR WHO")
+	s := of(ts)
+	text, err := s.Token(s.ctx, strings.Join(args[1:], " "))
+	if neg {
+		if err == nil {
+			ts.Fatalf("there is a token of %q", args[1:])
+		}
+		return
+	}
+	ts.Check(err)
+	ts.Setenv(args[0], text)
+}
+
+func rotate(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 2, "rotate SECRET VALUE")
+	ts.Check(s.Rotate(args[0], args[1]))
+}
+
+func idp(ts *testscript.TestScript, s *scenario, args []string) {
+	faults := map[string]http.Handler{"down": devidp.Down(), "html": devidp.HTML(), "hang": devidp.Hang(), "nokeys": devidp.NoKeys(), "none": nil}
+	switch {
+	case len(args) == 1 && args[0] == "rotate":
+		_, err := s.IdP.Rotate()
+		ts.Check(err)
+	case len(args) == 1 && args[0] == "forget":
+		s.IdP.ForgetOldKeys()
+	case len(args) == 3 && args[0] == "fault":
+		fault, ok := faults[args[2]]
+		need(ts, ok, "idp fault PATH down|html|hang|nokeys|none")
+		s.IdP.Fault(devidp.Endpoint(args[1]), fault)
+	default:
+		need(ts, false, "idp rotate | forget | fault PATH KIND")
+	}
+}
+
+func received(ts *testscript.TestScript, s *scenario, args []string) {
+	flags := flag.NewFlagSet("upstream", flag.ContinueOnError)
+	n := flags.Int("wait", 0, "")
+	ts.Check(flags.Parse(args))
+	u := s.Upstreams[flags.Arg(0)]
+	need(ts, u != nil, "upstream [-wait N] U1|U2|U3")
+	ctx, cancel := s.patient()
+	defer cancel()
+	ts.Check(u.Wait(ctx, *n))
+	for _, use := range u.Uses() {
+		io.WriteString(ts.Stdout(), use.String()+"\n")
+	}
+}
+
+func spantree(ts *testscript.TestScript, s *scenario, args []string) {
+	flags := flag.NewFlagSet("spantree", flag.ContinueOnError)
+	wait := flags.String("wait", "", "")
+	show := flags.String("show", "vaultspan.*,http.*,error.type", "")
+	volatile := flags.String("volatile", strings.Join(volatile, ","), "")
+	ts.Check(flags.Parse(args))
+	id := flags.Arg(0)
+	if id == "" {
+		id = ts.Getenv("TRACE")
+	}
+	need(ts, id != "", "spantree [-wait NAMES] [-show PATTERNS] [-volatile PATTERNS] [TRACE], after http")
+	ctx, cancel := s.patient()
+	defer cancel()
+	spans, err := s.OTLP.WaitTrace(ctx, id, split(*wait)...)
+	ts.Check(err)
+	view := otlp.View{Show: split(*show), Volatile: split(*volatile)}
+	io.WriteString(ts.Stdout(), view.Tree(spans, s.OTLP.Spans()))
+}
+
+// volatile are the attributes that no two runs share.
+var volatile = []string{
+	"vaultspan.attempt", "vaultspan.decision.revision", "vaultspan.secret.id", "vaultspan.secret.version", "vaultspan.secret.fingerprint",
+	"vaultspan.secret.age", "vaultspan.audit.seq", "vaultspan.audit.wait",
+}
+
+func exported(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 1 || len(args) == 3, "exported traces|metrics|logs [HEADER VALUE]")
+	signal := otlp.Signal(args[0])
+	ctx, cancel := s.patient()
+	defer cancel()
+	ts.Check(s.OTLP.Wait(ctx, func(store *otlp.Store) bool { return len(store.Exports(signal)) > 0 }))
+	for _, e := range s.OTLP.Exports(signal) {
+		if len(args) == 3 && e.Header.Get(args[1]) != args[2] {
+			ts.Fatalf("%s came with %s: %q", signal, args[1], e.Header.Get(args[1]))
+		}
+	}
+}
+
+func plant(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) > 0, "plant VALUE…")
+	s.Plant(args...)
+}
+
+func scan(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 0, "canary")
+	found, err := s.Leaks(ts.Getenv("WORK"))
+	ts.Check(err)
+	for _, f := range found {
+		ts.Logf("%s", f)
+	}
+	if len(found) > 0 {
+		ts.Fatalf("%s leaked", strconv.Itoa(len(found)))
+	}
+}
+
+func split(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+}
