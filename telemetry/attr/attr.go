@@ -153,3 +153,8 @@ const (
 	MetricTokenCacheHits = "vaultspan.tokens.cache.hits" // counter: tokens accepted from memory
 	MetricTokenCacheSize = "vaultspan.tokens.cache.size" // gauge, By: what the memory holds
 )
+
+// More metrics of the audit log.
+const (
+	MetricAuditFailures = "vaultspan.audit.failures" // counter: writes, fsyncs and openings of a segment that failed
+)
