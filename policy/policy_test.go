@@ -10,6 +10,9 @@ import (
 	"github.com/vaultspan/vaultspan/policy"
 )
 
+// minute is a deadline for a busy machine.
+const minute = time.Minute
+
 // company is the table most tests decide by.
 func company() map[string]policy.Role {
 	return map[string]policy.Role{
@@ -36,7 +39,7 @@ func company() map[string]policy.Role {
 func engine(t testing.TB, rules policy.Rules) *policy.Engine {
 	t.Helper()
 	if rules.Deadline == 0 {
-		rules.Deadline = time.Minute
+		rules.Deadline = minute
 	}
 	e, err := policy.New(t.Context(), rules)
 	if err != nil {

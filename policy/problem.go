@@ -96,7 +96,7 @@ func details(lines []string) string {
 	var b strings.Builder
 	for _, line := range lines {
 		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "have") || strings.HasPrefix(line, "want") {
+		if slices.ContainsFunc([]string{"have", "want", "left", "right"}, func(word string) bool { return strings.HasPrefix(line, word) }) {
 			b.WriteString("; " + line)
 		}
 	}
