@@ -97,7 +97,8 @@ func New(ctx context.Context, c Config) (*Authenticator, error) {
 	for _, i := range a.issuers {
 		i.keys.tell = a.meter.watch(i.name, c.Logger)
 		i.inherit(c.Previous)
-		a.loops.Go(func() { i.keys.keep(life) })
+		first := i.keys.begin() // callers who come at once wait for it
+		a.loops.Go(func() { i.keys.keep(life, first) })
 	}
 	return a, nil
 }

@@ -73,7 +73,10 @@ func (p *idp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *idp) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	p.ServeHTTP(w, r)
-	return w.Result(), r.Context().Err()
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
 }
 
 func (p *idp) set(change func(*idp)) {
@@ -112,11 +115,10 @@ func raw(status int, contentType, body string) http.HandlerFunc {
 
 // The private keys of all tests; making them is slow.
 var (
-	rsaKey     = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
-	otherRSA   = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
-	ecKey      = sync.OnceValue(func() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) })
-	edKey      = sync.OnceValue(func() ed25519.PrivateKey { _, k, _ := ed25519.GenerateKey(rand.Reader); return k })
-	testsStart = time.Now()
+	rsaKey   = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
+	otherRSA = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
+	ecKey    = sync.OnceValue(func() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) })
+	edKey    = sync.OnceValue(func() ed25519.PrivateKey { _, k, _ := ed25519.GenerateKey(rand.Reader); return k })
 )
 
 func must[T any](v T, err error) T {
@@ -206,4 +208,9 @@ func reason(t testing.TB, a *authn.Authenticator, token string) string {
 		}
 	}
 	return string(refusal.Reason)
+}
+
+// mintNow is a good token of p, for now.
+func mintNow(t testing.TB, p *idp) string {
+	return mint(t, jose.RS256, rsaKey(), "k1", "at+jwt", p.claims(time.Now(), nil))
 }

@@ -90,8 +90,8 @@ func (s *keySet) VerifySignature(ctx context.Context, compact string) ([]byte, e
 // verify checks the signature and returns the keys that it was checked with.
 func (s *keySet) verify(ctx context.Context, t jws) (*snapshot, error) {
 	keys := s.current.Load()
-	if !keys.fresh(s.now(), s.maxAge) || !keys.knows(t.kid) {
-		s.refreshFor(ctx)
+	for again := true; again && !(keys.fresh(s.now(), s.maxAge) && keys.knows(t.kid)); {
+		again = s.refreshFor(ctx)
 		keys = s.current.Load()
 	}
 	if !keys.fresh(s.now(), s.maxAge) {
@@ -120,38 +120,35 @@ func (s *keySet) verify(ctx context.Context, t jws) (*snapshot, error) {
 // refreshFor fetches the keys because a caller needs it, unless that was done
 // within missInterval, and waits until the fetch under way ends. A flood of
 // unknown kids costs the issuer one fetch an interval, and a real rotation in
-// the midst of it is seen within one.
-func (s *keySet) refreshFor(ctx context.Context) {
+// the midst of it is seen within one. It is worth calling again after a good
+// fetch that others began: that may have been before the key was published.
+func (s *keySet) refreshFor(ctx context.Context) (again bool) {
 	s.mu.Lock()
-	flight := s.flight
-	if now := s.now(); flight == nil && now.Sub(s.lastMiss) >= missInterval {
+	flight, joined := s.flight, s.flight != nil
+	if now := s.now(); !joined && now.Sub(s.lastMiss) >= missInterval {
 		s.lastMiss = now
 		flight = s.start()
 	}
 	s.mu.Unlock()
 	if flight == nil {
-		return
+		return false
 	}
 	select {
 	case <-flight:
+		return joined && s.failing() == nil
 	case <-ctx.Done(): // the fetch goes on for the others
+		return false
 	}
 }
 
-// refresh fetches the keys, or joins the fetch under way.
-func (s *keySet) refresh(ctx context.Context) error {
+// begin starts a fetch, or joins the one under way.
+func (s *keySet) begin() (flight chan struct{}) {
 	s.mu.Lock()
-	if s.flight == nil {
-		s.start()
+	defer s.mu.Unlock()
+	if s.flight != nil {
+		return s.flight
 	}
-	flight := s.flight
-	s.mu.Unlock()
-	select {
-	case <-flight:
-		return s.failing()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return s.start()
 }
 
 // start begins a fetch. s.mu is held.
@@ -196,20 +193,21 @@ func (s *keySet) failing() error {
 	return s.problem
 }
 
-// keep fetches the keys now, again and again, and sooner after a failure, until
-// ctx ends.
-func (s *keySet) keep(ctx context.Context) {
-	retry := retryFirst
-	for ctx.Err() == nil {
+// keep fetches the keys again and again, and sooner after a failure, until ctx
+// ends. The first fetch is under way already.
+func (s *keySet) keep(ctx context.Context, flight chan struct{}) {
+	for retry := retryFirst; ; flight = s.begin() {
+		<-flight
 		wait := min(refreshInterval, s.maxAge/3)
-		if err := s.refresh(ctx); err != nil {
-			wait, retry = min(wait, retry), min(2*retry, retryLast)
-		} else {
+		if s.failing() == nil {
 			retry = retryFirst
+		} else {
+			wait, retry = min(wait, retry), min(2*retry, retryLast)
 		}
 		select {
 		case <-time.After(wait - rand.N(wait/10+1)): // gateways do not come all at once
 		case <-ctx.Done():
+			return
 		}
 	}
 }
