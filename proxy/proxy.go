@@ -1,0 +1,386 @@
+// Package proxy is the life of a request, from the caller to the upstream and
+// back, as one straight line: front, match, authenticate, decide, lease,
+// record, forward (and record how it ended). See [exchange.serve].
+//
+// It trusts nothing of a request until the step that checked it. It refuses
+// whatever it cannot read in exactly one way, and answers every refusal from
+// one table. A credential is put on a request only by a vault.Lease, which
+// exists only for a policy.Grant, which exists only for an allowing
+// policy.Decision; and it leaves only after audit has made the intent durable.
+//
+// proxy decides the order and translates between the packages below it, field
+// by field; it knows no protocol of theirs.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vaultspan/vaultspan/audit"
+	"github.com/vaultspan/vaultspan/authn"
+	"github.com/vaultspan/vaultspan/policy"
+	"github.com/vaultspan/vaultspan/telemetry/attr"
+	"github.com/vaultspan/vaultspan/vault"
+)
+
+// Settings is one configuration, ready to serve. A Gateway swaps it whole.
+type Settings struct {
+	URL            *url.URL         // how callers reach us
+	TrustedProxies []netip.Prefix   // peers whose X-Forwarded-For is believed
+	Routes         []Route          // checked: see Route.Check and CheckConflicts
+	Closed         map[string]error // routes, by name, that must not serve, and why
+	Authenticator  Authenticator
+	Policy         Decider
+	Vaults         map[string]Vault // by name
+
+	table *table
+}
+
+// Authenticator says who a bearer token speaks for. *authn.Authenticator is it.
+type Authenticator interface {
+	Bearer(ctx context.Context, token string) (authn.Identity, error)
+}
+
+// Decider says whether an input may pass. *policy.Engine is it.
+type Decider interface {
+	Decide(ctx context.Context, in policy.Input) (policy.Decision, error)
+}
+
+// Vault lends secrets. *vault.Vault is it.
+type Vault interface {
+	Lease(ctx context.Context, route, secret string) (*vault.Lease, error)
+}
+
+// Recorder keeps the evidence. *audit.Log is it.
+type Recorder interface {
+	Intent(ctx context.Context, e audit.Event) (audit.Receipt, error)
+	Outcome(e audit.Event)
+	Refusal(e audit.Event)
+}
+
+// Gateway serves requests with its current Settings. It refuses every request
+// until Swap has given it some.
+type Gateway struct {
+	Audit  Recorder
+	Tracer trace.TracerProvider
+	Meter  metric.MeterProvider
+	Logger *slog.Logger
+	// UserID is the user.id of an identity on spans.
+	UserID func(issuer, subject string) string
+
+	settings atomic.Pointer[Settings]
+	draining atomic.Bool
+	active   sync.WaitGroup
+	meters   atomic.Pointer[meters]
+}
+
+// Swap compiles settings and, if all of them are good, serves with them from
+// the next request on. Requests under way keep what they began with, but open
+// streams are decided again by the new policy.
+func (g *Gateway) Swap(s Settings) error {
+	t, err := newTable(s.URL, s.Routes, s.Closed)
+	if err != nil {
+		return err
+	}
+	if g.meters.Load() == nil {
+		m, err := newMeters(g.Meter)
+		if err != nil {
+			return err
+		}
+		g.meters.Store(m)
+	}
+	s.table = t
+	if old := g.settings.Swap(&s); old != nil {
+		for _, r := range old.table.byName {
+			r.transport.CloseIdleConnections()
+		}
+	}
+	return nil
+}
+
+// Drain refuses requests from now on, so that callers on open connections go
+// elsewhere while those under way end.
+func (g *Gateway) Drain() { g.draining.Store(true) }
+
+// Draining says whether Drain was called.
+func (g *Gateway) Draining() bool { return g.draining.Load() }
+
+// Wait returns when every request has ended and left its outcome.
+func (g *Gateway) Wait() { g.active.Wait() }
+
+// exchange is one request and what has been found out about it so far.
+type exchange struct {
+	gateway  *Gateway
+	settings *Settings
+	in       *http.Request
+	out      *recorder // the response, observed
+	ctx      context.Context
+	span     trace.Span
+	started  time.Time
+	trace    string // the trace id: also X-Request-Id
+
+	target    target
+	host      string
+	client    netip.Addr
+	websocket bool
+
+	route    *route
+	admitted bool // counted in route.inflight
+	identity authn.Identity
+	decision policy.Decision
+	lease    *vault.Lease
+
+	attempt string // trace "-" n
+	intent  bool   // an intent was recorded, so an outcome is owed
+	closed  bool   // the outcome was recorded
+
+	status         int // the upstream's
+	sent, received int64
+}
+
+// ServeHTTP implements http.Handler.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := g.begin(w, r)
+	defer x.end()
+	if refused := x.serve(); refused != nil {
+		x.refuse(refused)
+	}
+}
+
+// serve is the life of a request. Each step either refuses or leaves in x what
+// the next one needs.
+func (x *exchange) serve() *refused {
+	for _, step := range []func() *refused{
+		x.front,
+		x.match,
+		x.admit,
+		x.authenticate,
+		x.decide,
+		x.borrow,
+		x.record,
+	} {
+		if refused := step(); refused != nil {
+			return refused
+		}
+	}
+	return x.forward()
+}
+
+// begin opens the root span. A caller does not choose our trace: what it sent
+// becomes a link.
+func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	g.active.Add(1)
+	x := &exchange{gateway: g, settings: g.settings.Load(), in: r, out: &recorder{ResponseWriter: w}, started: time.Now()}
+	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot(), trace.WithTimestamp(x.started)}
+	if link, ok := callersTrace(r); ok {
+		options = append(options, trace.WithLinks(link))
+	}
+	x.ctx, x.span = g.tracer().Start(r.Context(), methodName(r.Method), options...)
+	x.trace = x.span.SpanContext().TraceID().String()
+	w.Header().Set("X-Request-Id", x.trace)
+	if x.settings == nil { // before the first Swap: the zero Gateway serves nobody
+		x.settings = &Settings{URL: &url.URL{}, table: &table{mux: http.NewServeMux()}}
+	}
+	return x
+}
+
+// end closes the root span and counts the request. A panic in any step is
+// answered with 500 if nothing was sent yet; what it said may hold anything, so
+// only its type and the stack are logged.
+func (x *exchange) end() {
+	v := recover()
+	if err, ok := v.(error); v != nil && !(ok && errors.Is(err, http.ErrAbortHandler)) {
+		x.gateway.Logger.ErrorContext(x.ctx, "panic while serving a request", "type", typeName(v), "stack", string(debug.Stack()))
+		x.outcome(panicked)
+		if !x.out.started() {
+			x.refuse(internalError.because(""))
+			v = nil
+		} else {
+			v = http.ErrAbortHandler
+		}
+	}
+	if x.admitted {
+		x.route.inflight.Add(-1)
+	}
+	x.out.release()
+	x.finish()
+	x.gateway.active.Done()
+	if v != nil {
+		panic(v)
+	}
+}
+
+// admit bounds what one route may hold at once, and keeps a closed route shut.
+func (x *exchange) admit() *refused {
+	if x.route.closed != nil {
+		return routeClosed.from(x.route.closed)
+	}
+	x.admitted = true
+	if x.route.inflight.Add(1) > int64(x.route.MaxInflight) {
+		return overloaded.because("")
+	}
+	return nil
+}
+
+// authenticate is step 3.
+func (x *exchange) authenticate() *refused {
+	if x.route.Allow.Open() {
+		return nil
+	}
+	ctx, span := x.start(attr.SpanAuthenticate)
+	defer span.End()
+	bearer, refused := token(x.in.Header, x.route.TokenFrom)
+	if refused != nil {
+		return refused
+	}
+	if bearer == "" {
+		return noCredentials.because("")
+	}
+	identity, err := x.settings.Authenticator.Bearer(ctx, bearer)
+	if err != nil {
+		return fromAuthn(err)
+	}
+	x.identity = identity
+	span.SetAttributes(
+		attr.IdentityIssuer.String(identity.Issuer),
+		attr.IdentityKind.String(string(identity.Kind)),
+		attr.IdentityMethod.String(identity.Method),
+	)
+	if len(identity.Actors) > 0 {
+		span.SetAttributes(attr.IdentityActor.String(x.gateway.UserID(identity.Issuer, identity.Actors[0])))
+	}
+	x.span.SetAttributes(attr.UserID.String(x.gateway.UserID(identity.Issuer, identity.Subject)))
+	return nil
+}
+
+// decide is step 4. A route open to anyone has no decision to make: it has no
+// secret either.
+func (x *exchange) decide() *refused {
+	if x.route.Allow.Open() {
+		return nil
+	}
+	ctx, span := x.start(attr.SpanDecide)
+	defer span.End()
+	decision, err := x.settings.Policy.Decide(ctx, x.policyInput(x.route))
+	if err != nil {
+		return policyError.from(err)
+	}
+	x.decision = decision
+	span.SetAttributes(
+		attr.DecisionAllow.Bool(decision.Allow),
+		attr.DecisionRole.String(decision.Role),
+		attr.DecisionReason.String(decision.Reason),
+		attr.DecisionRevision.String(decision.Revision),
+		attr.DecisionCached.Bool(decision.Cached),
+	)
+	if !decision.Allow {
+		return denied.because(decision.Reason)
+	}
+	if decision.Secret != "" {
+		span.SetAttributes(attr.Collection.String(collectionOf(decision.Secret)))
+	}
+	return nil
+}
+
+// borrow is step 5: only a Grant yields a Lease.
+func (x *exchange) borrow() *refused {
+	grant, ok := x.decision.Grant(x.route.Name)
+	if !ok {
+		if x.route.Secret != "" {
+			return denied.because("no secret was granted")
+		}
+		return nil
+	}
+	ctx, span := x.start(attr.SpanLease)
+	defer span.End()
+	v := x.settings.Vaults[vaultOf(grant.Secret())]
+	if v == nil {
+		return vaultUnavailable.from(errors.New("the granted secret's vault is not configured"))
+	}
+	lease, err := v.Lease(ctx, grant.Route(), grant.Secret())
+	if err != nil {
+		return fromVault(err)
+	}
+	if lease.Destination() != x.route.destination {
+		return secretNotBound.because("")
+	}
+	x.lease = lease
+	span.SetAttributes(secretAttributes(lease)...)
+	if fetched := lease.Fetched(); fetched.IsValid() {
+		span.AddLink(trace.Link{SpanContext: fetched})
+	}
+	return nil
+}
+
+// record is step 6: the intent is durable before the first byte leaves.
+func (x *exchange) record() *refused {
+	ctx, span := x.start(attr.SpanRecord)
+	defer span.End()
+	x.attempt = x.trace + "-1"
+	receipt, err := x.gateway.Audit.Intent(ctx, x.intentEvent())
+	if err != nil {
+		x.meters().auditUnavailable(ctx)
+		return auditUnavailable.from(err)
+	}
+	x.intent = true
+	span.SetAttributes(attr.AuditSeq.Int64(int64(receipt.Seq)), attr.AuditWait.Float64(receipt.Wait.Seconds()))
+	return nil
+}
+
+// start opens a child of the request's span.
+func (x *exchange) start(name string) (context.Context, trace.Span) {
+	return x.gateway.tracer().Start(x.ctx, name)
+}
+
+func (g *Gateway) tracer() trace.Tracer { return g.Tracer.Tracer(attr.Scope) }
+
+func (x *exchange) meters() *meters { return x.gateway.meters.Load() }
+
+// refuse answers with a row of the table and records it.
+func (x *exchange) refuse(r *refused) {
+	x.out.refusal = r.Code
+	x.span.SetAttributes(attr.Refusal.String(r.Code))
+	level := slog.LevelInfo
+	if r.Status >= 500 {
+		level = slog.LevelWarn
+	}
+	args := []any{"code", r.Code, "status", r.Status, "method", methodName(x.in.Method), "detail", r.detail}
+	if x.route != nil {
+		args = append(args, "route", x.route.Name)
+	}
+	if r.err != nil {
+		args = append(args, "error", r.err.Error())
+	}
+	x.gateway.Logger.Log(x.ctx, level, "refused", args...)
+	if !x.intent { // else the outcome says it
+		x.gateway.Audit.Refusal(x.refusalEvent(r))
+	}
+	if x.out.started() {
+		return
+	}
+	r.write(x.out, x.in.Method, x.trace)
+}
+
+// secretAttributes says which version of which secret, never its value.
+func secretAttributes(l *vault.Lease) []attribute.KeyValue {
+	return []attribute.KeyValue{
+		attr.SecretName.String(l.Name()),
+		attr.SecretCollection.String(l.Collection()),
+		attr.SecretVersion.String(l.Version()),
+		attr.SecretFingerprint.String(l.Fingerprint()),
+		attr.SecretAge.Float64(l.Age().Seconds()),
+		attr.SecretStale.Bool(l.Stale()),
+	}
+}

@@ -1,0 +1,185 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vaultspan/vaultspan/audit"
+	"github.com/vaultspan/vaultspan/authn"
+	"github.com/vaultspan/vaultspan/policy"
+	"github.com/vaultspan/vaultspan/telemetry/attr"
+	"github.com/vaultspan/vaultspan/vault"
+)
+
+// This file is the privacy boundary: what one package may know of another's
+// values is listed here, field by field.
+
+// policyInput is what Rego sees of the request on a route: its own, or what a
+// reload has made of it.
+func (x *exchange) policyInput(r *route) policy.Input {
+	in := policy.Input{
+		Identity: policy.IdentityInput{
+			Issuer: x.identity.Issuer, Subject: x.identity.Subject, Kind: string(x.identity.Kind), Email: x.identity.Email,
+			Groups: x.identity.Groups, Roles: x.identity.Roles, Claims: x.identity.Claims, Actors: x.identity.Actors,
+		},
+		Route: policy.RouteInput{Name: r.Name, Allow: r.Allow, Tags: r.Tags},
+		Request: policy.RequestInput{
+			Method: x.in.Method, Host: x.host, Path: x.target.path, Query: x.target.query, ClientIP: x.client.String(),
+		},
+	}
+	if r.Secret != "" {
+		in.Route.Secrets = []string{r.Secret}
+	}
+	return in
+}
+
+// event is what every record of this request says.
+func (x *exchange) event() audit.Event {
+	e := audit.Event{
+		Trace: x.trace, Method: methodName(x.in.Method), Host: x.host, Path: x.target.path,
+		Issuer: x.identity.Issuer, Subject: x.identity.Subject, Actors: x.identity.Actors,
+		Role: x.decision.Role, Reason: x.decision.Reason, Revision: x.decision.Revision,
+	}
+	if x.client.IsValid() {
+		e.Client = x.client.String()
+	}
+	if x.route != nil {
+		e.Route = x.route.Name
+	}
+	return e
+}
+
+// intentEvent says what is about to be sent, where, and with which version.
+func (x *exchange) intentEvent() audit.Event {
+	e := x.event()
+	e.Attempt = x.attempt
+	e.Upstream = x.route.destination.String()
+	if l := x.lease; l != nil {
+		e.Secret, e.Version, e.Fingerprint, e.Stale = l.Secret(), l.Version(), l.Fingerprint(), l.Stale()
+	}
+	return e
+}
+
+// refusalEvent says what was refused.
+func (x *exchange) refusalEvent(r *refused) audit.Event {
+	e := x.event()
+	e.Code, e.Status = r.Code, r.Status
+	return e
+}
+
+// outcome closes the intent of this exchange, once.
+func (x *exchange) outcome(code string) {
+	if !x.intent || x.closed {
+		return
+	}
+	x.closed = true
+	e := x.intentEvent()
+	e.Code, e.Status, e.Sent, e.Received, e.Duration = code, x.status, x.sent, x.received, time.Since(x.started)
+	x.gateway.Audit.Outcome(e)
+	if code != completed {
+		x.span.SetAttributes(attr.ErrorType.String(code))
+	}
+}
+
+// finish closes the root span and counts the request.
+func (x *exchange) finish() {
+	name, status := methodName(x.in.Method), x.out.status
+	attrs := []attribute.KeyValue{
+		attr.HTTPRequestMethod.String(name),
+		attr.HTTPResponseStatusCode.Int(status),
+		attr.URLScheme.String(x.settings.URL.Scheme),
+		attr.ServerAddress.String(x.host),
+		attr.NetworkProtocolVersion.String(strings.TrimPrefix(x.in.Proto, "HTTP/")),
+	}
+	if x.client.IsValid() {
+		attrs = append(attrs, attr.ClientAddress.String(x.client.String()))
+	}
+	if x.route != nil {
+		x.span.SetName(name + " " + x.route.Name)
+		attrs = append(attrs, attr.HTTPRoute.String(x.route.pattern), attr.Route.String(x.route.Name))
+	}
+	if status >= 500 {
+		x.span.SetStatus(codes.Error, x.out.refusal)
+	}
+	x.span.SetAttributes(attrs...)
+	if m := x.meters(); m != nil {
+		m.request(x)
+	}
+	x.span.End()
+}
+
+// callersTrace is the caller's traceparent as a link. Baggage and tracestate
+// are not read.
+func callersTrace(r *http.Request) (trace.Link, bool) {
+	values := r.Header["Traceparent"]
+	if len(values) != 1 {
+		return trace.Link{}, false
+	}
+	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.MapCarrier{"traceparent": values[0]})
+	sc := trace.SpanContextFromContext(ctx)
+	return trace.Link{SpanContext: sc}, sc.IsValid()
+}
+
+// fromAuthn translates why a token was not accepted.
+func fromAuthn(err error) *refused {
+	e, ok := errors.AsType[*authn.Error](err)
+	if !ok {
+		return tokenInvalid.from(err)
+	}
+	switch e.Reason {
+	case authn.Malformed:
+		return malformedToken.from(err)
+	case authn.Expired:
+		return tokenExpired.from(err)
+	case authn.UnknownIssuer:
+		return issuerUnknown.from(err)
+	case authn.Unavailable:
+		return issuerUnavailable.from(err)
+	}
+	return tokenInvalid.from(err)
+}
+
+// fromVault translates why no lease was to be had.
+func fromVault(err error) *refused {
+	e, ok := errors.AsType[*vault.LeaseError](err)
+	if !ok {
+		return vaultUnavailable.from(err)
+	}
+	switch e.Reason {
+	case vault.NotBound:
+		return secretNotBound.from(err)
+	case vault.NoCredential:
+		return noCredential.from(err)
+	}
+	return vaultUnavailable.from(err)
+}
+
+// methodName keeps what a caller made up out of span names and metrics.
+func methodName(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace:
+		return method
+	}
+	return "_OTHER"
+}
+
+// vaultOf and collectionOf take "vault/collection/name" apart.
+func vaultOf(secret string) string {
+	v, _, _ := strings.Cut(secret, "/")
+	return v
+}
+
+func collectionOf(secret string) string {
+	return secret[:max(0, strings.LastIndexByte(secret, '/'))]
+}
+
+func typeName(v any) string { return fmt.Sprintf("%T", v) }

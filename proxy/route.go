@@ -1,0 +1,292 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/vaultspan/vaultspan/vault"
+)
+
+// Route is one entry of routes: which requests, who may, to where, and how the
+// credential is worn.
+type Route struct {
+	// Name is how logs, spans and records refer to the route. Required, unique.
+	Name string `yaml:"name"`
+	// Match lists net/http patterns without a method: [host]/path/. A pattern
+	// that ends in / takes everything below it. Required.
+	Match []string `yaml:"match"`
+	// Strip is a prefix of the path that the upstream does not see.
+	Strip string `yaml:"strip"`
+	// Upstream is where requests go: https://host[:port][/base]. http is for
+	// loopback, or for routes without a secret that name private ranges. Required.
+	Upstream string `yaml:"upstream"`
+	// Secret is the credential: vault/collection/name, where name may be an id.
+	Secret string `yaml:"secret"`
+	// Inject says how the upstream wants the credential. Required with secret.
+	Inject vault.Injection `yaml:"inject"`
+	// Allow lists roles that may use the route, or is the word anyone, which
+	// skips authentication and excludes a secret. With a secret too, the role
+	// that reaches the secret must also be listed.
+	Allow Allow `yaml:"allow"`
+	// Methods lists the HTTP methods the route takes. Default: GET, HEAD, POST,
+	// PUT, PATCH, DELETE, OPTIONS. CONNECT and TRACE are never taken.
+	Methods []string `yaml:"methods"`
+	// TokenFrom lists more header fields a caller may carry its token in, for
+	// clients that cannot set Authorization: x-api-key, x-goog-api-key, api-key,
+	// proxy-authorization.
+	TokenFrom []string `yaml:"token_from"`
+	// Private lists the private ranges the upstream may resolve to. Without it
+	// only public addresses are dialed; loopback only when upstream says so.
+	Private []netip.Prefix `yaml:"private"`
+	// Host is what the upstream sees as Host: upstream (the default) or preserve.
+	Host string `yaml:"host"`
+	// UpstreamTLS is for upstreams with a certificate authority of their own.
+	UpstreamTLS UpstreamTLS `yaml:"upstream_tls"`
+	// Timeouts bound the upstream's part of an exchange.
+	Timeouts Timeouts `yaml:"timeouts"`
+	// MaxBody is the largest request body accepted. Default: 10MiB.
+	MaxBody Bytes `yaml:"max_body"`
+	// MaxInflight is how many requests may be under way at once; more are
+	// refused. Default: 1000.
+	MaxInflight int `yaml:"max_inflight"`
+	// Origins lists the web origins that may open a WebSocket, besides url's.
+	Origins []string `yaml:"origins"`
+	// Trace says whether the upstream receives a traceparent: propagate or none.
+	// Default: propagate to loopback and private upstreams, none to others.
+	Trace string `yaml:"trace"`
+	// Forwarded says whether the upstream receives X-Forwarded-For, -Host and
+	// -Proto: send or none. Default: as for trace.
+	Forwarded string `yaml:"forwarded"`
+	// Tags are for policies: input.route.tags.
+	Tags []string `yaml:"tags"`
+}
+
+// UpstreamTLS says how to verify an upstream.
+type UpstreamTLS struct {
+	// CA is a PEM file of certificate authorities. Default: the system's.
+	CA string `yaml:"ca"`
+	// ServerName is the name the certificate must have. Default: upstream's host.
+	ServerName string `yaml:"server_name"`
+}
+
+// Timeouts bound the upstream's part of an exchange.
+type Timeouts struct {
+	// Connect bounds resolving, connecting and the TLS handshake. Default: 5s.
+	Connect time.Duration `yaml:"connect"`
+	// Response bounds the wait for the response's header. Default: 60s.
+	Response time.Duration `yaml:"response"`
+	// Idle ends an exchange in which nothing moved for so long. Default: 5m.
+	Idle time.Duration `yaml:"idle"`
+}
+
+// Anyone is what the word anyone stands for in Allow.
+const Anyone = "*"
+
+// Allow is a list of roles, or anyone.
+type Allow []string
+
+// UnmarshalText reads the word anyone, the only scalar that Allow may be.
+func (a *Allow) UnmarshalText(text []byte) error {
+	if string(text) != "anyone" {
+		return errors.New("want a list of roles such as [wiki-reader], or the word anyone")
+	}
+	*a = Allow{Anyone}
+	return nil
+}
+
+// Open says whether the route takes callers without a token.
+func (a Allow) Open() bool { return len(a) == 1 && a[0] == Anyone }
+
+// Bytes is a size: a number with an optional unit B, KiB, MiB, GiB.
+type Bytes int64
+
+// UnmarshalText reads a size such as 10MiB.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	number, shift := string(text), 0
+	for unit, s := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30} {
+		if rest, ok := strings.CutSuffix(number, unit); ok {
+			number, shift = rest, s
+			break
+		}
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(number, "B")), 10, 64)
+	if err != nil || n < 0 || n > 1<<40>>shift {
+		return fmt.Errorf("%q is not a size: write a number with B, KiB, MiB or GiB, such as 10MiB", text)
+	}
+	*b = Bytes(n << shift)
+	return nil
+}
+
+// safeMethods are taken by a route that lists none.
+var defaultMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut,
+	http.MethodPatch, http.MethodDelete, http.MethodOptions,
+}
+
+// tokenHeaders are the places token_from may name, with the scheme each has.
+var tokenHeaders = map[string]string{
+	"x-api-key": "", "x-goog-api-key": "", "api-key": "", "proxy-authorization": "Bearer",
+}
+
+// Check reports everything that is wrong with the route by itself.
+func (r Route) Check(report func(path, problem string)) {
+	if r.Name == "" {
+		report("name", "a route needs a name: records and spans refer to it")
+	}
+	if len(r.Match) == 0 {
+		report("match", "a route needs at least one pattern, such as [/stripe/] or [wiki.example.com/]")
+	}
+	for i, pattern := range r.Match {
+		if err := r.checkPattern(pattern); err != nil {
+			report(fmt.Sprintf("match[%d]", i), err.Error())
+		}
+	}
+	r.checkUpstream(report)
+	r.checkCredential(report)
+	for i, method := range r.Methods {
+		if !httpguts.ValidHeaderFieldName(method) || method != strings.ToUpper(method) {
+			report(fmt.Sprintf("methods[%d]", i), fmt.Sprintf("%q is not a method: write it in upper case, such as GET", method))
+		} else if slices.Contains([]string{"CONNECT", "TRACE", "TRACK"}, method) {
+			report(fmt.Sprintf("methods[%d]", i), method+" is never forwarded: remove it")
+		}
+	}
+	for i, place := range r.TokenFrom {
+		if _, ok := tokenHeaders[strings.ToLower(place)]; !ok {
+			report(fmt.Sprintf("token_from[%d]", i), fmt.Sprintf("%q cannot carry a token: write x-api-key, x-goog-api-key, api-key or proxy-authorization", place))
+		}
+	}
+	for i, origin := range r.Origins {
+		if u, err := url.Parse(origin); err != nil || u.Host == "" || u.Scheme+"://"+u.Host != origin {
+			report(fmt.Sprintf("origins[%d]", i), fmt.Sprintf("%q is not an origin: write scheme://host[:port] without a path", origin))
+		}
+	}
+	oneOf := func(path, value string, words ...string) {
+		if value != "" && !slices.Contains(words, value) {
+			report(path, fmt.Sprintf("%q is not known here: write %s", value, strings.Join(words, " or ")))
+		}
+	}
+	oneOf("host", r.Host, "upstream", "preserve")
+	oneOf("trace", r.Trace, "propagate", "none")
+	oneOf("forwarded", r.Forwarded, "send", "none")
+	for path, d := range map[string]time.Duration{"connect": r.Timeouts.Connect, "response": r.Timeouts.Response, "idle": r.Timeouts.Idle} {
+		if d < 0 {
+			report("timeouts."+path, "a timeout cannot be negative")
+		}
+	}
+	if r.MaxInflight < 0 {
+		report("max_inflight", "a limit cannot be negative")
+	}
+}
+
+// checkPattern says whether a pattern can be matched as written.
+func (r Route) checkPattern(pattern string) error {
+	host, path, ok := strings.Cut(pattern, "/")
+	path = "/" + path
+	switch {
+	case !ok || strings.ContainsAny(pattern, " \t"):
+		return fmt.Errorf("%q is not a pattern: write [host]/path without a method", pattern)
+	case host != strings.ToLower(host) || strings.HasSuffix(host, ".") || strings.Contains(host, ":"):
+		return fmt.Errorf("the host of %q must be in lower case, without a port and without a final dot", pattern)
+	case path == reserved || strings.HasPrefix(path, reserved+"/"):
+		return fmt.Errorf("%s is reserved for vaultspan itself", reserved)
+	case r.Strip != "" && path != r.Strip && !strings.HasPrefix(path, strings.TrimSuffix(r.Strip, "/")+"/"):
+		return fmt.Errorf("strip %q is not a prefix of %q at a segment boundary", r.Strip, pattern)
+	}
+	return tryPattern(pattern)
+}
+
+// checkUpstream reports what is wrong with where requests would go.
+func (r Route) checkUpstream(report func(path, problem string)) {
+	if r.Strip != "" && !strings.HasPrefix(r.Strip, "/") {
+		report("strip", "a prefix starts with /")
+	}
+	u, err := parseUpstream(r.Upstream)
+	if err != nil {
+		report("upstream", err.Error())
+		return
+	}
+	if u.Scheme == "https" || isLoopbackHost(u.Hostname()) {
+		return
+	}
+	if r.Secret != "" {
+		report("upstream", "a credential is sent over https only (or to loopback): anyone on the path could read it")
+	} else if len(r.Private) == 0 {
+		report("upstream", "http is for loopback, or for private networks: add private: [10.0.0.0/8] (your range), or use https")
+	}
+}
+
+// checkCredential reports contradictions of secret, inject and allow.
+func (r Route) checkCredential(report func(path, problem string)) {
+	switch {
+	case r.Secret == "" && len(r.Allow) == 0:
+		report("", "a route has secret, allow: [role], or both: as it stands nobody may use it (write allow: anyone if that is meant)")
+	case r.Secret != "" && r.Allow.Open():
+		report("allow", "allow: anyone would lend the secret to everyone: list roles, or remove the secret")
+	}
+	if r.Secret != "" && strings.Count(r.Secret, "/") < 2 {
+		report("secret", fmt.Sprintf("%q is not vault/collection/name", r.Secret))
+	}
+	hasInject := len(r.Inject.Places()) > 0
+	switch {
+	case r.Secret != "" && !hasInject:
+		report("inject", "a secret needs inject: bearer, or inject: {header: NAME}")
+	case r.Secret == "" && hasInject:
+		report("inject", "there is no secret to inject: add secret: vault/collection/name")
+	case hasInject:
+		r.Inject.Check(func(path, problem string) { report(strings.TrimSuffix("inject."+path, "."), problem) })
+	}
+}
+
+// Binding ties the route's secret to its destination, for the vault.
+func (r Route) Binding() (vault.Binding, error) {
+	u, err := parseUpstream(r.Upstream)
+	if err != nil {
+		return vault.Binding{}, err
+	}
+	return vault.Binding{
+		Secret: r.Secret, Route: r.Name, Destination: vault.DestinationOf(u), Inject: r.Inject,
+		Plaintext: isLoopbackHost(u.Hostname()), PreserveHost: r.Host == "preserve",
+	}, nil
+}
+
+// parseUpstream reads an upstream's URL into one with an explicit port.
+func parseUpstream(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case raw == "":
+		return nil, errors.New("a route needs an upstream, such as https://api.example.com")
+	case err != nil:
+		return nil, errors.New("not a URL: write https://host[:port][/base]")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, fmt.Errorf("the scheme %q cannot be proxied: write https (or http on loopback)", u.Scheme)
+	case u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "":
+		return nil, errors.New("write https://host[:port][/base], without user, query or fragment")
+	case u.Path != "" && checkPath(u.EscapedPath()) != nil:
+		return nil, errors.New("the base path is not in canonical form")
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return nil, fmt.Errorf("the port %q is not one", port)
+	}
+	u.Host = net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	return u, nil
+}
+
+// isLoopbackHost says whether a configured host names loopback by itself.
+func isLoopbackHost(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
