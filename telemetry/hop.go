@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -83,10 +84,10 @@ func (t target) client() (*http.Client, *hop) {
 
 // conn is a gRPC connection to the target. It connects when first used, and
 // without TLS only where the URL says http.
-func (t target) conn() (*grpc.ClientConn, error) {
+func (t target) conn(handshake *atomic.Pointer[error]) (*grpc.ClientConn, error) {
 	creds := insecure.NewCredentials()
 	if t.tls != nil {
-		creds = credentials.NewTLS(t.tls.Clone())
+		creds = witness{credentials.NewTLS(t.tls.Clone()), handshake}
 	}
 	address := t.url.Host
 	if t.url.Port() == "" {
@@ -103,4 +104,22 @@ func (t target) conn() (*grpc.ClientConn, error) {
 			}
 			return invoke(ctx, method, req, reply, cc, opts...)
 		}))
+}
+
+// witness keeps why the last TLS handshake failed.
+type witness struct {
+	credentials.TransportCredentials
+	failure *atomic.Pointer[error]
+}
+
+func (w witness) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := w.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	if w.failure.Store(nil); err != nil {
+		w.failure.Store(&err)
+	}
+	return conn, info, err
+}
+
+func (w witness) Clone() credentials.TransportCredentials {
+	return witness{w.TransportCredentials.Clone(), w.failure}
 }

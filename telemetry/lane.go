@@ -18,8 +18,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	"github.com/vaultspan/vaultspan/telemetry/attr"
 )
 
 // queue is how many spans, or log records, wait for a collector. What comes
@@ -38,6 +36,8 @@ type lane struct {
 	report  *reporter
 	pending atomic.Int64
 	dropped atomic.Int64
+
+	handshake atomic.Pointer[error] // the last one's failure, of gRPC
 }
 
 // open makes what the target needs to connect later.
@@ -47,7 +47,7 @@ func (t target) open(life context.Context, report *reporter) (*lane, error) {
 		l.client, l.hop = t.client()
 		return l, nil
 	}
-	conn, err := t.conn()
+	conn, err := t.conn(&l.handshake)
 	if err != nil {
 		return nil, fmt.Errorf("%s exporter: the endpoint is not an address", t.signal)
 	}
@@ -89,11 +89,25 @@ func (l *lane) export(ctx context.Context, n int, send func(context.Context) err
 		lost, reason = rejected, "the collector rejected a part"
 	}
 	l.dropped.Add(lost)
+	if l.life.Err() == nil { // else abandon has said it
+		l.lament(reason, l.dropped.Load())
+	}
+}
+
+// abandon says what is lost because Shutdown did not wait for it. The lane's
+// life has ended.
+func (l *lane) abandon() {
+	if n := l.pending.Load(); n > 0 {
+		l.lament("given up at shutdown", l.dropped.Load()+n)
+	}
+}
+
+func (l *lane) lament(reason string, dropped int64) {
 	l.report.say(l.life, "telemetry was not delivered",
-		slog.String(string(attr.Signal), l.target.signal),
+		slog.String("signal", l.target.signal),
 		slog.String("endpoint", l.target.url.Scheme+"://"+l.target.url.Host),
 		slog.String("reason", reason),
-		slog.Int64("dropped", l.dropped.Load()))
+		slog.Int64("dropped", dropped))
 }
 
 // rejected is how the exporters end the text of a partial success. Their error
@@ -114,33 +128,47 @@ func partial(err error) (int64, bool) {
 // exporter's error may hold a URL, or what the collector said.
 func (l *lane) describe(err error) string {
 	if l.hop != nil {
-		if code := int(l.hop.status.Load()); code >= 300 && code < 400 {
+		switch code := int(l.hop.status.Load()); {
+		case code >= 300 && code < 400:
 			return fmt.Sprintf("status %d: redirects are not followed", code)
-		} else if code >= 400 {
+		case code >= 400:
 			return fmt.Sprintf("status %d %s", code, http.StatusText(code))
-		} else if code != 0 {
+		case code != 0:
 			return "the answer could not be read"
 		}
-	} else if code := status.Code(err); code != codes.OK && code != codes.Unknown && code != codes.Unavailable {
+		return cause(err)
+	}
+	if handshake := l.handshake.Load(); handshake != nil {
+		return cause(*handshake) // which gRPC tells as text only
+	}
+	switch code := status.Code(err); code {
+	case codes.OK, codes.Unknown, codes.Unavailable, codes.DeadlineExceeded:
+		return cause(err)
+	default:
 		return "gRPC status " + code.String()
 	}
+}
+
+// cause names what went wrong below HTTP or gRPC.
+func cause(err error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return "the certificate is signed by an unknown authority"
 	}
-	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
-		return map[bool]string{true: "the certificate is expired or not yet valid", false: "the certificate is not valid"}[e.Reason == x509.Expired]
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
+		return "the certificate is expired or not yet valid"
 	}
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		return "the certificate is for another host"
 	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "the certificate is not valid"
+	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "the collector does not speak TLS"
 	}
-	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() ||
+		errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded {
 		return "no answer in time"
-	}
-	if errors.Is(err, context.Canceled) {
-		return "given up at shutdown"
 	}
 	return "the collector could not be reached"
 }

@@ -109,8 +109,8 @@ func cleanAny(v any) slog.Value {
 	case nil:
 		return slog.AnyValue(nil)
 	case error:
-		return slog.StringValue(withoutURLs(v))
-	case *url.URL, url.URL: // its text has the query and the user in it
+		return slog.StringValue(text(func() string { return withoutURLs(v) }))
+	case *url.URL, url.URL, context.Context: // their text has the query, the user, the values in it
 	case []string:
 		return slog.StringValue(strings.Join(v, ", "))
 	case []byte:
@@ -136,11 +136,10 @@ func text(f func() string) (s string) {
 // withoutURLs is the text of an error without the query and the user of any URL
 // that net/http put there: a query may be a credential.
 func withoutURLs(err error) string {
-	s := text(err.Error)
+	s := err.Error()
 	var strip func(error)
 	strip = func(err error) {
-		switch e := err.(type) {
-		case *url.Error:
+		if e, ok := err.(*url.Error); ok {
 			s = strings.ReplaceAll(s, fmt.Sprintf("%q", e.URL), bareURL(e.URL))
 			s = strings.ReplaceAll(s, e.URL, bareURL(e.URL))
 		}

@@ -180,6 +180,7 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 	wg.Wait()
 	t.end()
 	for _, l := range t.lanes {
+		l.abandon()
 		l.close()
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -139,8 +139,8 @@ const (
 
 // Attributes of a hop to Bitwarden.
 const (
-	URLTemplate      = attribute.Key("url.template")            // the path with {id} for ids, as in OpenTelemetry's conventions
-	ResponseBodySize = attribute.Key("http.response.body.size") // bytes
+	URLTemplate      = attribute.Key("url.template")            // spans only: the path with {id} for ids, as in OpenTelemetry's conventions
+	ResponseBodySize = attribute.Key("http.response.body.size") // spans only: bytes
 )
 
 // Metrics of a vault as a whole.
