@@ -2,6 +2,7 @@ package authn_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -190,8 +191,9 @@ func TestClaims(t *testing.T) {
 		{"act", m{"act": m{"sub": "a", "iss": 1}}, "invalid"},
 	} {
 		t.Run(fmt.Sprint(c.id, " ", clip(fmt.Sprint(c.changes))), func(t *testing.T) {
-			claims := p.claims(noon, m{"azp": "web"})
-			claims = p.claims(noon, merge(claims, c.changes))
+			claims := m{"azp": "web"}
+			maps.Copy(claims, c.changes)
+			claims = p.claims(noon, claims)
 			if got := reason(t, a, mint(t, jose.RS256, rsaKey(), "k1", "at+jwt", claims)); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
@@ -350,13 +352,6 @@ func TestUnusableClaims(t *testing.T) {
 			t.Errorf("email_verified %v: got %q, %v; want no email", unverified, id.Email, err)
 		}
 	}
-}
-
-func merge(a, b map[string]any) map[string]any {
-	for k, v := range b {
-		a[k] = v
-	}
-	return a
 }
 
 // normal makes times comparable as text.

@@ -7,11 +7,7 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/coreos/go-oidc/v3/oidc"
 )
-
-var _ oidc.KeySet = (*keySet)(nil)
 
 // FuzzClaims: what we accept means the same to encoding/json, which folds case
 // and takes the last of duplicates.

@@ -35,7 +35,7 @@ func (r *rules) identify(claims object) (*Identity, error) {
 	}
 	id.Groups, _ = list(find(r.groups), text)
 	id.Roles, _ = list(find(r.roles), text)
-	if email, _ := text(find(r.email)); address(email) && verified(claims) {
+	if email, _ := text(find(r.email)); mailbox(email) && verified(claims) {
 		id.Email = email
 	}
 	for _, p := range r.expose {
@@ -93,7 +93,7 @@ func actors(claims object, issuer string) ([]string, error) {
 			return nil, refuse(Invalid, "act is malformed or more than 5 actors deep")
 		}
 		sub, ok := next.text("sub")
-		if !ok || !plain(sub) {
+		if !ok || !printable(sub) {
 			return nil, refuse(Invalid, "act has no usable sub")
 		}
 		if iss, ok := next.text("iss"); next.has("iss") && (!ok || iss != issuer) {
@@ -125,11 +125,11 @@ func verified(claims object) bool {
 	return ok && v == "true"
 }
 
-// address reports whether s is one plain address, local@domain. Quotes,
+// mailbox reports whether s is one plain address, local@domain. Quotes,
 // comments, a second @ and everything outside ASCII are refused, because rules
 // that look at the domain and those who deliver mail would read them
 // differently.
-func address(s string) bool {
+func mailbox(s string) bool {
 	local, domain, _ := strings.Cut(s, "@")
 	return len(s) <= 254 && dotted(local, "!#$%&'*+/=?^_`{|}~-") && dotted(domain, "-")
 }

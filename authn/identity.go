@@ -15,7 +15,8 @@ const (
 
 // Identity is a caller an issuer vouched for. Issuer and Subject together are
 // the identity: the same subject at two issuers is two callers. An Identity
-// holds no token and nothing a caller could replay.
+// holds no token and nothing a caller could replay. Its lists and map are shared
+// by the requests of one token: do not change them.
 type Identity struct {
 	Issuer   string    // the issuer's name in the configuration, not its URL
 	Subject  string    // sub
@@ -25,7 +26,7 @@ type Identity struct {
 	Groups   []string  //
 	Roles    []string  // the token's own roles claim: never by itself a vaultspan role
 	Actors   []string  // RFC 8693 section 4.1 act chain, the current actor first
-	Expires  time.Time // exp: nothing this Identity started may outlive it
+	Expires  time.Time // exp: nothing this Identity started may outlive it; at most clock_skew ago
 	Method   string    // how it was proven: "bearer"
 
 	// Claims holds the claims that members or claims.expose name, keyed by the

@@ -15,6 +15,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +35,7 @@ type idp struct {
 	keys      []jose.JSONWebKey
 	discovery http.HandlerFunc // instead of the good one
 	jwks      http.HandlerFunc // instead of the good one
+	fault     error            // instead of any answer
 	fetches   int              // of the key set
 	asked     []string         // every host and path
 }
@@ -71,6 +73,12 @@ func (p *idp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // RoundTrip makes an idp a transport, for tests in a synctest bubble.
 func (p *idp) RoundTrip(r *http.Request) (*http.Response, error) {
+	p.mu.Lock()
+	fault := p.fault
+	p.mu.Unlock()
+	if fault != nil {
+		return nil, fault
+	}
 	w := httptest.NewRecorder()
 	p.ServeHTTP(w, r)
 	if err := r.Context().Err(); err != nil {
@@ -89,6 +97,13 @@ func (p *idp) fetched() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.fetches
+}
+
+// visits returns the host and path of every request so far.
+func (p *idp) visits() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.asked)
 }
 
 // config is the least an operator would write for p.

@@ -20,7 +20,7 @@ func (r *rules) judge(t jws, claims object) error {
 	if !slices.Contains(audiences(claims), r.audience) {
 		return refuse(Invalid, "aud does not contain the audience")
 	}
-	if sub, ok := claims.text("sub"); !ok || !plain(sub) {
+	if sub, ok := claims.text("sub"); !ok || !printable(sub) {
 		return refuse(Invalid, "sub is missing, empty, too long or not printable")
 	}
 	// RFC 7800: a token bound to a key proves nothing without the key.
@@ -122,10 +122,10 @@ func clientOf(claims object) (client string, ok bool) {
 	return azp, true
 }
 
-// plain reports whether a subject can be shown and recorded as it is: not
+// printable reports whether a subject can be shown and recorded as it is: not
 // empty, not too long, and printable, which leaves out control characters and
 // the invisible ones that make two subjects look like one.
-func plain(s string) bool {
+func printable(s string) bool {
 	n := utf8.RuneCountInString(s)
 	if n == 0 || n > maxSubject {
 		return false

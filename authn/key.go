@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/go-jose/go-jose/v4"
@@ -34,6 +35,8 @@ type key struct {
 	public     crypto.PublicKey
 	print      []byte // id, algorithms and RFC 7638 thumbprint: equal if the key is
 }
+
+func (k key) equal(other key) bool { return bytes.Equal(k.print, other.print) }
 
 var (
 	errKeySet   = errors.New("not a strict JSON Web Key Set")
@@ -66,7 +69,7 @@ func parseKeys(document []byte) ([]key, error) {
 		return nil, errNoKey
 	}
 	slices.SortFunc(keys, func(a, b key) int { return bytes.Compare(a.print, b.print) })
-	return slices.CompactFunc(keys, func(a, b key) bool { return bytes.Equal(a.print, b.print) }), nil
+	return slices.CompactFunc(keys, key.equal), nil
 }
 
 var keyNames = namesOf("kty", "use", "key_ops", "alg", "kid", "crv", "x", "y", "n", "e", "d", "p", "q", "k", "priv")
@@ -95,11 +98,9 @@ func parseKey(raw []byte) (key, bool) {
 	}
 	// Certificates beside a key are not how we trust it; without them, an odd one
 	// costs nothing.
-	for name := range members {
-		if !slices.Contains([]string{"kty", "crv", "x", "y", "n", "e", "kid"}, name) {
-			delete(members, name)
-		}
-	}
+	maps.DeleteFunc(members, func(name string, _ jsontext.Value) bool {
+		return !slices.Contains([]string{"kty", "crv", "x", "y", "n", "e", "kid"}, name)
+	})
 	plain, err := json.Marshal(members)
 	if err != nil {
 		return key{}, false

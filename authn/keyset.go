@@ -161,30 +161,30 @@ func (s *keySet) start() chan struct{} {
 		defer cancel()
 		began := s.now()
 		keys, err := s.source.fetch(ctx)
-		s.land(keys, began, err)
+		s.tell(s.land(keys, began, err), err)
 	}()
 	return flight
 }
 
-// land takes in what a fetch brought. Without keys the last good ones stay, and
-// grow older.
-func (s *keySet) land(keys []key, began time.Time, err error) {
+// land takes in what a fetch brought, and reports whether the keys changed.
+// Without keys the last good ones stay, and grow older.
+func (s *keySet) land(keys []key, began time.Time, err error) (change bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flight, s.problem = nil, err
-	change := false
-	if keys != nil {
-		next := &snapshot{keys: keys, generation: 1, confirmed: began}
-		if last := s.current.Load(); last != nil {
-			next.generation = last.generation
-			change = !slices.EqualFunc(last.keys, keys, func(a, b key) bool { return bytes.Equal(a.print, b.print) })
-			if change {
-				next.generation++
-			}
-		}
-		s.current.Store(next)
+	if keys == nil {
+		return false
 	}
-	s.tell(change, err)
+	next := &snapshot{keys: keys, generation: 1, confirmed: began}
+	if last := s.current.Load(); last != nil {
+		next.generation = last.generation
+		if !slices.EqualFunc(last.keys, keys, key.equal) {
+			next.generation++
+			change = true
+		}
+	}
+	s.current.Store(next)
+	return change
 }
 
 func (s *keySet) failing() error {

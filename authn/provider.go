@@ -2,10 +2,12 @@ package authn
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -125,10 +127,7 @@ func (p *provider) get(ctx context.Context, u *url.URL, limit int64) (body []byt
 	request.Header.Set("Accept", "application/json, application/jwk-set+json")
 	response, err := p.client.Do(request)
 	if err != nil {
-		if failure, ok := errors.AsType[*url.Error](err); ok {
-			err = failure.Err // without the address and its query
-		}
-		return nil, err
+		return nil, unreached(err)
 	}
 	defer response.Body.Close()
 	span.SetAttributes(attr.HTTPResponseStatusCode.Int(response.StatusCode))
@@ -147,4 +146,19 @@ func (p *provider) get(ctx context.Context, u *url.URL, limit int64) (body []byt
 		return nil, fmt.Errorf("answer longer than %d KiB", limit>>10)
 	}
 	return body, nil
+}
+
+// unreached says why there was no answer, without the address and its query.
+// Errors of HTTP itself quote what the server sent, so they are not told.
+func unreached(err error) error {
+	if failure, ok := errors.AsType[*url.Error](err); ok {
+		err = failure.Err
+	}
+	_, network := errors.AsType[net.Error](err)
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	_, record := errors.AsType[tls.RecordHeaderError](err)
+	if network || certificate || record {
+		return err
+	}
+	return errors.New("no answer in HTTP")
 }

@@ -68,8 +68,8 @@ func TestDiscovery(t *testing.T) {
 				if s := a.Status()[0]; s.Ready != c.ready || (s.Reason == "") != c.ready {
 					t.Errorf("status %+v; want ready %v", s, c.ready)
 				}
-				if len(evil.asked) > 0 {
-					t.Errorf("another host was asked: %v", evil.asked)
+				if asked := evil.visits(); len(asked) > 0 {
+					t.Errorf("another host was asked: %v", asked)
 				}
 			})
 		})
@@ -135,6 +135,14 @@ func TestProbe(t *testing.T) {
 	for _, page := range []http.HandlerFunc{
 		raw(200, "text/html", "<html>SECRET"), raw(500, "application/json", `{"error":"SECRET"}`),
 		raw(200, "application/json", `{"SECRET":1,"SECRET":2}`), raw(302, "text/plain", "SECRET"),
+		func(w http.ResponseWriter, _ *http.Request) { // not HTTP at all
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			_, _ = conn.Write([]byte("SECRET\r\n\r\n"))
+			_ = conn.Close()
+		},
 	} {
 		p.set(func(p *idp) { p.discovery = page })
 		err := authn.Probe(t.Context(), config)
