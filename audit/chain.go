@@ -31,9 +31,8 @@ type chain struct {
 	verifier note.Verifier
 	open     map[string]bool // attempts whose outcome has not come
 	signed   checkpoint      // the last one
-	note     string          // and as it was signed
-	notes    uint64
-	rec      record // the line taken in last
+	notes    uint64          // how many there were
+	rec      record          // the line taken in last
 }
 
 // The ways in which a line can fail to continue the chain.
@@ -94,8 +93,7 @@ func (c *chain) follow(line []byte) *breach {
 
 // checkpoint checks a record of that kind and says what is wrong with it.
 func (c *chain) checkpoint(r *record) string {
-	signed := r.text(fNote)
-	cp, err := openCheckpoint(signed, c.verifier)
+	cp, err := openCheckpoint(r.text(fNote), c.verifier)
 	if err != nil {
 		return err.Error()
 	}
@@ -113,7 +111,7 @@ func (c *chain) checkpoint(r *record) string {
 			return "its open attempts are not those of the records before it"
 		}
 	}
-	c.signed, c.note = cp, signed
+	c.signed = cp
 	c.notes++
 	return ""
 }
@@ -137,7 +135,7 @@ func (c *chain) resume(line []byte) error {
 		return fmt.Errorf("its compact range has root %s, its checkpoint %s", root, tlog.Hash(cp.root))
 	}
 	c.head = head{seq: cp.size, prev: r.prev, tree: t}
-	c.signed, c.note = cp, ""
+	c.signed = cp
 	c.open = map[string]bool{}
 	for _, attempt := range r.list(fOpen) {
 		c.open[attempt] = true

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,7 @@ import (
 type checkpoint struct {
 	size uint64
 	root tlog.Hash
-	text string // the text that was signed
+	note string // as it was signed
 }
 
 // signTree makes the note of a checkpoint over t.
@@ -39,6 +40,12 @@ func openCheckpoint(signed string, v note.Verifier) (checkpoint, error) {
 		}
 		return checkpoint{}, fmt.Errorf("checkpoint: %w", err)
 	}
+	for _, s := range n.Sigs {
+		// base64 has several spellings of the same bytes; ours is the one.
+		if _, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil {
+			return checkpoint{}, errors.New("checkpoint: malformed signature")
+		}
+	}
 	lines := strings.Split(n.Text, "\n")
 	if len(lines) != 4 || lines[3] != "" || lines[0] != v.Name() {
 		return checkpoint{}, fmt.Errorf("checkpoint is not one of log %s", v.Name())
@@ -48,7 +55,7 @@ func openCheckpoint(signed string, v note.Verifier) (checkpoint, error) {
 	if err != nil || errRoot != nil || n.Text != fmt.Sprintf("%s\n%d\n%s\n", v.Name(), size, root) {
 		return checkpoint{}, errors.New("checkpoint is malformed")
 	}
-	return checkpoint{size, root, n.Text}, nil
+	return checkpoint{size, root, signed}, nil
 }
 
 // readCheckpoints reads the notes of a file, one after another. A note ends

@@ -20,9 +20,10 @@
 // A record of kind checkpoint with seq n+1 signs the n records before it: its
 // note is a C2SP tlog-checkpoint (origin = the key's name; size n; root of the
 // RFC 6962 tree whose leaves are the exact lines), an Ed25519 signed note. There
-// is one per second of activity and one at Close, each durable before it is
-// published, and signed only over what is durable: there are never two for one
-// size. Losing a checkpoint is losing a record, so it is found the same way.
+// is one per second of activity and one at Close, and losing one is losing a
+// record. Once it is durable, a note over all the records up to it is published:
+// put in the file checkpoint and handed to [Setup.OnCheckpoint]. Only what is
+// durable is signed, so that two notes of one size never differ.
 //
 // Every segment begins with a checkpoint that also says what a reader needs to
 // begin there: the tree's compact range, the attempts still open, and how many

@@ -31,7 +31,7 @@ func openLines(dir string, first uint64) (*lines, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read audit segment: %w", err)
 	}
-	return &lines{file: f, r: bufio.NewReaderSize(f, 1<<20), name: name}, nil
+	return &lines{file: f, r: bufio.NewReaderSize(f, 64<<10), name: name}, nil
 }
 
 func (l *lines) close() error { return l.file.Close() }

@@ -18,19 +18,12 @@ import (
 
 // past is what a directory holds when a process opens it.
 type past struct {
-	chain  chain
-	last   time.Time // of the last record
-	sealed int64     // length of the last segment
-	torn   []string  // what was cut, in words
-	cut    uint64    // and its bytes
-}
-
-// unsigned is the number of records behind the last checkpoint.
-func (p *past) unsigned() uint64 {
-	if p.chain.seq == 0 {
-		return 0
-	}
-	return p.chain.seq - p.chain.signed.size - 1
+	chain    chain
+	last     time.Time // of the last record
+	sealed   int64     // length of the last segment
+	unsigned uint64    // records behind the last checkpoint
+	torn     []string  // what was cut, in words
+	cut      uint64    // and its bytes
 }
 
 // contradiction is why Open refuses a directory: to write on would be to sign a
@@ -59,8 +52,12 @@ func look(dir string, v note.Verifier) (*past, error) {
 			return nil, err
 		}
 	}
-	if published != nil && published.size >= p.chain.seq {
-		return nil, contradiction("it has %d records, its checkpoint file is of %d", p.chain.seq, published.size+1)
+	if published != nil && published.size > p.chain.seq {
+		return nil, contradiction("it has %d records, its checkpoint file signs %d", p.chain.seq, published.size)
+	}
+	p.unsigned = p.chain.seq - min(p.chain.seq, p.chain.signed.size+1)
+	if published != nil {
+		p.unsigned = min(p.unsigned, p.chain.seq-published.size)
 	}
 	return p, p.describe(dir)
 }
@@ -75,10 +72,7 @@ func savedCheckpoint(dir string, v note.Verifier) (*checkpoint, error) {
 		return nil, err
 	}
 	c, err := openCheckpoint(string(data), v)
-	if err != nil {
-		return nil, err
-	}
-	return &c, nil
+	return &c, err
 }
 
 // read follows one segment as far as it is whole and cuts the rest.
@@ -135,7 +129,7 @@ func (p *past) read(dir string, first uint64, published *checkpoint) error {
 	path := filepath.Join(dir, l.name)
 	if good < size {
 		durable := max(c.seq, first-1)
-		if published != nil && published.size >= durable {
+		if published != nil && published.size > durable {
 			return contradiction("%s is damaged at byte %d, before its checkpoint file was signed", l.name, good)
 		}
 		if err := p.tear(path, good, durable); err != nil {
@@ -267,13 +261,12 @@ func newWriter(l *Log, s Setup) (*writer, error) {
 		return nil, fmt.Errorf("lock audit directory: %w", err)
 	}
 	b := p.repair(&l.queue, l.moment)
-	signed, err := w.write(b, true)
-	if err != nil {
+	if _, err := w.write(b, true); err != nil {
 		w.failed(err)
 		return nil, fmt.Errorf("begin audit log: %w", err)
 	}
 	l.queue.settle(b, l.moment)
-	w.announce(signed)
+	w.announce()
 	return w, nil
 }
 
@@ -285,8 +278,8 @@ func (p *past) repair(q *queue, now func() moment) *batch {
 		orphans = append(orphans, attempt)
 	}
 	slices.Sort(orphans)
-	if n := p.unsigned(); n > 0 || len(orphans) > 0 || len(p.torn) > 0 {
-		detail := fmt.Sprintf("%d records came back unsigned; %d attempts had no outcome", n, len(orphans))
+	if p.unsigned > 0 || len(orphans) > 0 || len(p.torn) > 0 {
+		detail := fmt.Sprintf("%d records came back unsigned; %d attempts had no outcome", p.unsigned, len(orphans))
 		for _, t := range p.torn {
 			detail += "; cut " + t
 		}

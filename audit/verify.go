@@ -31,7 +31,7 @@ func Verify(o VerifyOptions) (Report, error) {
 			return v.report, fmt.Errorf("verify audit log: since: %w", err)
 		}
 		for _, c := range cps {
-			v.since = append(v.since, witness{c, "a checkpoint kept elsewhere"})
+			v.since = append(v.since, witness{c, false})
 		}
 	}
 	// Before the segments: while a log is being written it only lags behind them.
@@ -40,7 +40,7 @@ func Verify(o VerifyOptions) (Report, error) {
 		return v.report, &Damage{What: Edited, File: checkpointName, Detail: err.Error()}
 	}
 	if saved != nil {
-		v.since = append(v.since, witness{*saved, "the checkpoint file"})
+		v.since = append(v.since, witness{*saved, true})
 	}
 	slices.SortStableFunc(v.since, func(a, b witness) int { return cmp.Compare(a.size, b.size) })
 
@@ -48,20 +48,28 @@ func Verify(o VerifyOptions) (Report, error) {
 	if err == nil {
 		err = v.end(saved != nil)
 	}
-	v.report.Head = v.chain.note
-	v.report.Checkpoints = v.chain.notes
-	if v.chain.seq > 0 {
-		v.report.Unsigned = v.chain.seq - v.chain.signed.size - 1
+	head := v.chain.signed
+	if saved != nil && saved.size >= head.size && saved.size <= v.chain.seq {
+		head = *saved
 	}
+	v.report.Head, v.report.Unsigned = head.note, v.chain.seq-head.size
+	v.report.Checkpoints = v.chain.notes
 	v.report.Orphans = slices.Sorted(maps.Keys(v.chain.open))
 	v.report.Last = parseTime(v.last)
 	return v.report, err
 }
 
-// witness is a checkpoint that the log must agree with, and who keeps it.
+// witness is a checkpoint that the log must agree with.
 type witness struct {
 	checkpoint
-	keeper string
+	local bool // the directory's own
+}
+
+func (w *witness) String() string {
+	if w.local {
+		return "the checkpoint file"
+	}
+	return "a checkpoint kept elsewhere"
 }
 
 type verification struct {
@@ -69,7 +77,6 @@ type verification struct {
 	chain  chain
 	firsts []uint64  // the segments
 	since  []witness // by size, smallest first; those met are removed
-	owed   *witness  // met: the next record must be this checkpoint
 	report Report
 	last   []byte // time of the last record, as written
 	at     place  // of the line read last
@@ -214,10 +221,6 @@ func (v *verification) taken(l *lines) error {
 	if l.number == 1 && (!r.is(fKind, KindCheckpoint) || r.number(fSealed) != v.sealed) {
 		return v.at.damage(r.seq, Edited, "a segment begins with a checkpoint, and this one after %d bytes of the segment before", v.sealed)
 	}
-	if v.owed != nil && (!r.is(fKind, KindCheckpoint) || v.chain.signed.text != v.owed.text) {
-		return v.at.damage(r.seq, Replaced, "%s signs the %d records before it and was in its place", v.owed.keeper, v.owed.size)
-	}
-	v.owed = nil
 	switch {
 	case r.is(fKind, KindIntent):
 		rep.Intents++
@@ -244,27 +247,27 @@ func (v *verification) taken(l *lines) error {
 // meet compares the log so far with the checkpoints of exactly its size.
 func (v *verification) meet() error {
 	for len(v.since) > 0 && v.since[0].size == v.chain.seq {
-		w := v.since[0]
-		if v.since = v.since[1:]; w.root != v.chain.tree.root() {
-			return v.at.damage(v.chain.seq, Replaced, "records up to here are not the ones that %s signs", w.keeper)
+		w := &v.since[0]
+		if v.since = v.since[1:]; w.root == v.chain.tree.root() {
+			continue
 		}
-		v.owed = &w
+		if w.local && v.chain.signed.size+1 == v.chain.seq && v.chain.rec.is(fKind, KindCheckpoint) {
+			return v.at.damage(v.chain.seq, Edited, "it is not the record that %s signs; those before it are", w)
+		}
+		return v.at.damage(v.chain.seq, Replaced, "records up to here are not the ones that %s signs", w)
 	}
 	return nil
 }
 
 // end checks that nothing that was signed is missing at the end.
 func (v *verification) end(saved bool) error {
-	w := v.owed
-	if len(v.since) > 0 {
-		w = &v.since[len(v.since)-1]
-	}
-	if w != nil {
+	if n := len(v.since); n > 0 {
 		at := place{v.at.file, v.at.line + 1}
-		return at.damage(v.chain.seq+1, Truncated, "the log ends after %d records; %s is its record %d", v.chain.seq, w.keeper, w.size+1)
+		return at.damage(v.chain.seq+1, Truncated, "the log ends after %d records; %s signs %d",
+			v.chain.seq, &v.since[n-1], v.since[n-1].size)
 	}
 	if !saved && v.chain.notes > 1 {
-		return place{file: checkpointName}.damage(v.chain.signed.size+1, Deleted, "the file of the newest checkpoint is missing")
+		return place{file: checkpointName}.damage(v.chain.seq, Deleted, "the file of the newest checkpoint is missing")
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ type writer struct {
 
 	head   head
 	clock  clock
-	signed uint64 // records that the last checkpoint signs
+	signed uint64 // records that the last published checkpoint signs
 
 	seg     *segment // nil: one must be begun
 	code    string   // why the next segment is begun
@@ -72,7 +72,7 @@ func (w *writer) run() {
 }
 
 // dirty reports whether there are records that no checkpoint signs.
-func (w *writer) dirty() bool { return w.head.seq > w.signed+1 }
+func (w *writer) dirty() bool { return w.head.seq > w.signed }
 
 // finish writes all there is, signs it, and lets go of the directory.
 func (w *writer) finish() error {
@@ -124,8 +124,8 @@ func (w *writer) commit(b *batch, sign bool) {
 		w.why = nil
 	}
 	w.log.queue.settle(b, w.log.moment)
-	if signed != "" {
-		w.announce(signed)
+	if signed {
+		w.announce()
 	}
 }
 
@@ -144,14 +144,14 @@ func (w *writer) failed(err error) {
 }
 
 // write encodes a batch after the head, appends it and keeps the new head once
-// that is durable. It returns the checkpoint that became durable with it.
-func (w *writer) write(b *batch, sign bool) (signed string, err error) {
+// that is durable. A new segment is signed whether asked for or not.
+func (w *writer) write(b *batch, sign bool) (signed bool, err error) {
 	if w.seg != nil && w.seg.size >= int64(w.log.config.SegmentSize) {
 		w.code, w.sealed = CodeRotated, w.seg.size
 		err := w.seg.file.Close()
 		w.seg = nil
 		if err != nil {
-			return "", err
+			return false, err
 		}
 	}
 	at := w.log.moment()
@@ -162,10 +162,10 @@ func (w *writer) write(b *batch, sign bool) (signed string, err error) {
 	checkpoint := Event{Kind: KindCheckpoint}
 	if w.seg == nil {
 		if err := inPlace(filepath.Join(w.log.config.Dir, lockName), w.lockInfo); err != nil {
-			return "", fmt.Errorf("the audit directory is not the one that was opened: %w", err)
+			return false, fmt.Errorf("the audit directory is not the one that was opened: %w", err)
 		}
 		if w.seg, err = begin(w.log.config.Dir, w.head.seq+1, w.create); err != nil {
-			return "", err
+			return false, err
 		}
 		sign = true
 		checkpoint.Code, checkpoint.Sealed = w.code, w.sealed
@@ -173,12 +173,10 @@ func (w *writer) write(b *batch, sign bool) (signed string, err error) {
 	}
 	// First in its batch: all before it is durable, so that no two checkpoints
 	// for one size can ever differ, whatever happens to this batch.
-	size := w.head.seq
 	if sign {
-		if signed, err = signTree(w.signer, &w.head.tree); err != nil {
-			return "", err
+		if checkpoint.Note, err = signTree(w.signer, &w.head.tree); err != nil {
+			return false, err
 		}
-		checkpoint.Note = signed
 		d.put(at, KindCheckpoint, appendBody(nil, &checkpoint))
 	}
 	for _, en := range b.entries {
@@ -189,14 +187,11 @@ func (w *writer) write(b *batch, sign bool) (signed string, err error) {
 	}
 	w.buf = d.buf
 	if err := w.seg.append(d.buf, w.sync); err != nil {
-		return "", err
+		return false, err
 	}
 	w.head, w.clock = d.head, d.clock
-	if sign {
-		w.signed = size
-	}
 	w.count(d.kinds)
-	return signed, nil
+	return sign, nil
 }
 
 func (w *writer) sync(f File) error {
@@ -215,9 +210,16 @@ func (w *writer) count(kinds map[string]int64) {
 	w.log.metrics.size.Record(ctx, w.seg.size)
 }
 
-// announce puts a durable checkpoint beside the segments and sends it out.
-func (w *writer) announce(signed string) {
-	err := replace(w.log.config.Dir, checkpointName, signed)
+// announce signs all that is durable, the last checkpoint included, puts that
+// note beside the segments and sends it out.
+func (w *writer) announce() {
+	signed, err := signTree(w.signer, &w.head.tree)
+	if err != nil {
+		w.log.logger.Error("audit checkpoint could not be signed", "error", err)
+		return
+	}
+	w.signed = w.head.seq
+	err = replace(w.log.config.Dir, checkpointName, signed)
 	if err != nil && !w.unsaved {
 		w.log.logger.Warn("audit checkpoint file could not be replaced", "error", err)
 	}
