@@ -133,8 +133,8 @@ func (c Config) check() error {
 	return err
 }
 
-// loopback reports whether an address, with or without a port, is this machine
-// under a name that needs no resolver.
+// loopback reports whether an address, with or without a port, is this machine's
+// own: an IP address of it, or localhost.
 func loopback(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h

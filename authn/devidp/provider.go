@@ -22,7 +22,6 @@ type Provider struct {
 	storage *storage
 	faults  faults
 	mux     *http.ServeMux
-	stopped chan struct{} // closed when Start's server is gone
 }
 
 // New makes a provider that serves nothing by itself: it is the http.Handler of
@@ -49,7 +48,13 @@ func New(cfg Config) (*Provider, error) {
 	}
 	p.storage = newStorage(p)
 	flows, err := op.NewProvider(
-		&op.Config{CodeMethodS256: true, AuthMethodPost: true, GrantTypeRefreshToken: true, SupportedClaims: supportedClaims},
+		&op.Config{
+			CodeMethodS256: true, AuthMethodPost: true, GrantTypeRefreshToken: true,
+			SupportedClaims: []string{
+				"iss", "sub", "aud", "client_id", "exp", "iat", "nbf", "jti", "scope", "act",
+				"name", "email", "email_verified", "groups", "realm_access",
+			},
+		},
 		p.storage,
 		op.StaticIssuer(cfg.Issuer),
 		op.WithAllowInsecure(), // http, which check has confined to loopback
@@ -70,11 +75,6 @@ func New(cfg Config) (*Provider, error) {
 	p.mux.HandleFunc("GET /picker.css", servePickerStyle)
 	p.mux.HandleFunc("POST /token-for", p.tokenFor)
 	return p, nil
-}
-
-var supportedClaims = []string{
-	"iss", "sub", "aud", "client_id", "exp", "iat", "nbf", "jti", "scope", "act",
-	"name", "email", "email_verified", "groups", "realm_access",
 }
 
 // Start makes a provider and serves it until ctx is done.
@@ -98,18 +98,10 @@ func Start(ctx context.Context, cfg Config) (*Provider, error) {
 		return nil, errors.Join(err, listener.Close())
 	}
 	server := &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
-	p.stopped = make(chan struct{})
-	go server.Serve(listener) // until Close, below
-	go func() {
-		defer close(p.stopped)
-		<-ctx.Done()
-		server.Close()
-	}()
+	context.AfterFunc(ctx, func() { server.Close() })
+	go server.Serve(listener)
 	return p, nil
 }
-
-// Done is closed once a provider that Start made has stopped serving.
-func (p *Provider) Done() <-chan struct{} { return p.stopped }
 
 // Issuer returns the issuer URL.
 func (p *Provider) Issuer() string { return p.cfg.Issuer }

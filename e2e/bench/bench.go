@@ -56,7 +56,7 @@ type planted struct {
 func Start(ctx context.Context, secretsDir string) (*Bench, error) {
 	b := &Bench{
 		Vault: bwemu.New(), Upstreams: map[string]*upstream.Upstream{}, secrets: map[string]*planted{},
-		seen: map[string][]byte{}, values: map[string][]string{},
+		values: map[string][]string{},
 	}
 	var err error
 	if b.IdP, err = devidp.Start(ctx, devidp.Config{}); err != nil {

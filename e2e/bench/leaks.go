@@ -19,6 +19,9 @@ func (b *Bench) Plant(secrets ...string) {
 func (b *Bench) Saw(where string, data []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.seen == nil {
+		b.seen = map[string][]byte{}
+	}
 	b.seen[where] = append(b.seen[where], data...)
 }
 

@@ -49,7 +49,6 @@ const script = "script"
 type Provider struct {
 	cfg    Config
 	issuer string
-	done   chan struct{}
 }
 
 // Start serves a Dex on a free port of 127.0.0.1 until ctx is done.
@@ -64,18 +63,14 @@ func Start(ctx context.Context, cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dex: %w", err)
 	}
-	p := &Provider{cfg: cfg, issuer: "http://" + listener.Addr().String() + "/dex", done: make(chan struct{})}
+	p := &Provider{cfg: cfg, issuer: "http://" + listener.Addr().String() + "/dex"}
 	handler, err := p.serve(ctx)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("dex: %w", err), listener.Close())
 	}
 	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	go web.Serve(listener) // until Close, below
-	go func() {
-		defer close(p.done)
-		<-ctx.Done()
-		web.Close()
-	}()
+	context.AfterFunc(ctx, func() { web.Close() })
+	go web.Serve(listener)
 	return p, nil
 }
 
@@ -134,9 +129,6 @@ func (p *Provider) storage() (storage.Storage, error) {
 
 // Issuer returns the issuer URL.
 func (p *Provider) Issuer() string { return p.issuer }
-
-// Done is closed once Dex has stopped serving.
-func (p *Provider) Done() <-chan struct{} { return p.done }
 
 // Token asks Dex for a token of a person or workload, for the audience.
 func (p *Provider) Token(ctx context.Context, name string) (string, error) {

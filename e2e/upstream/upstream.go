@@ -31,7 +31,6 @@ type Upstream struct {
 	URL string // http://127.0.0.1:port
 
 	header string
-	done   chan struct{}
 
 	mu       sync.Mutex
 	accepted []string // values of header
@@ -68,20 +67,13 @@ func Start(ctx context.Context, header string, accepted ...string) (*Upstream, e
 	}
 	u := &Upstream{
 		URL: "http://" + listener.Addr().String(), header: header, accepted: accepted,
-		done: make(chan struct{}), arrived: make(chan struct{}),
+		arrived: make(chan struct{}),
 	}
 	server := &http.Server{Handler: u, ReadHeaderTimeout: 10 * time.Second}
-	go server.Serve(recording{listener, u}) // until Close, below
-	go func() {
-		defer close(u.done)
-		<-ctx.Done()
-		server.Close()
-	}()
+	context.AfterFunc(ctx, func() { server.Close() })
+	go server.Serve(recording{listener, u})
 	return u, nil
 }
-
-// Done is closed once the upstream has stopped serving.
-func (u *Upstream) Done() <-chan struct{} { return u.done }
 
 // Accept takes a further value of the credential, the next version. Older ones
 // go on being accepted.
