@@ -143,6 +143,7 @@ func (i *issuer) inherit(previous *Authenticator) {
 func (a *Authenticator) Close() {
 	a.stop()
 	a.loops.Wait()
+	_ = a.meter.observed.Unregister() // it never fails
 	for _, i := range a.issuers {
 		i.provider.client.CloseIdleConnections()
 	}
@@ -171,7 +172,9 @@ func (a *Authenticator) Bearer(ctx context.Context, token string) (Identity, err
 	if err != nil {
 		return Identity{}, a.refused(i, err)
 	}
-	// From here on the claims are the issuer's words.
+	// From here on the claims are the issuer's words. To verify may have taken a
+	// while.
+	now = a.now()
 	id, err := i.accept(t, claims, now)
 	if err != nil {
 		return Identity{}, a.refused(i, err)

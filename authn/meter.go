@@ -15,9 +15,10 @@ import (
 // meter counts what an Authenticator does. The attributes of the counter that
 // every request touches are built once.
 type meter struct {
-	tokens  metric.Int64Counter
-	fetches metric.Int64Counter
-	good    map[string][]metric.AddOption // by issuer
+	tokens   metric.Int64Counter
+	fetches  metric.Int64Counter
+	good     map[string][]metric.AddOption // by issuer
+	observed metric.Registration           // of what is read off when it is asked for
 }
 
 func newMeter(provider metric.MeterProvider, a *Authenticator) (*meter, error) {
@@ -29,31 +30,28 @@ func newMeter(provider metric.MeterProvider, a *Authenticator) (*meter, error) {
 	for _, i := range a.issuers {
 		m.good[i.name] = labels(i.name, "ok")
 	}
-	var errs [5]error
+	var errs [6]error
 	m.tokens, errs[0] = from.Int64Counter(attr.MetricTokens,
 		metric.WithDescription("Bearer tokens judged."))
 	m.fetches, errs[1] = from.Int64Counter(attr.MetricKeyFetches,
 		metric.WithDescription("Fetches of an issuer's keys."))
-	_, errs[2] = from.Float64ObservableGauge(attr.MetricKeyAge, metric.WithUnit("s"),
-		metric.WithDescription("Time since an issuer's keys were last fetched."),
-		metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {
-			for _, s := range a.Status() {
-				o.Observe(s.KeysAge.Seconds(), metric.WithAttributes(attr.IdentityIssuer.String(s.Name)))
-			}
-			return nil
-		}))
-	_, errs[3] = from.Int64ObservableCounter(attr.MetricTokenCacheHits,
-		metric.WithDescription("Bearer tokens accepted from memory."),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(a.cache.hits.Load())
-			return nil
-		}))
-	_, errs[4] = from.Int64ObservableGauge(attr.MetricTokenCacheSize, metric.WithUnit("By"),
-		metric.WithDescription("Memory of verified tokens."),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(a.cache.size()))
-			return nil
-		}))
+	age, err := from.Float64ObservableGauge(attr.MetricKeyAge, metric.WithUnit("s"),
+		metric.WithDescription("Time since an issuer's keys were last fetched."))
+	errs[2] = err
+	hits, err := from.Int64ObservableCounter(attr.MetricTokenCacheHits,
+		metric.WithDescription("Bearer tokens accepted from memory."))
+	errs[3] = err
+	size, err := from.Int64ObservableGauge(attr.MetricTokenCacheSize, metric.WithUnit("By"),
+		metric.WithDescription("Memory of verified tokens."))
+	errs[4] = err
+	m.observed, errs[5] = from.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		for _, s := range a.Status() {
+			o.ObserveFloat64(age, s.KeysAge.Seconds(), metric.WithAttributes(attr.IdentityIssuer.String(s.Name)))
+		}
+		o.ObserveInt64(hits, a.cache.hits.Load())
+		o.ObserveInt64(size, int64(a.cache.size()))
+		return nil
+	}, age, hits, size)
 	return m, errors.Join(errs[:]...)
 }
 

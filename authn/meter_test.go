@@ -34,7 +34,6 @@ func TestTelemetry(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer a.Close()
 		token := fresh(t, p, rsaKey(), "k1")
 		for range 3 {
 			if _, err := a.Bearer(ctx, token); err != nil {
@@ -68,6 +67,15 @@ func TestTelemetry(t *testing.T) {
 			if got[name] <= 0 {
 				t.Errorf("%s: got %d, want more than 0", name, got[name])
 			}
+		}
+
+		a.Close()
+		var after metricdata.ResourceMetrics
+		if err := reader.Collect(ctx, &after); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := points(after)["vaultspan.issuer.key_age corp "]; ok {
+			t.Error("observed after Close")
 		}
 
 		own, hops := 0, 0
