@@ -31,7 +31,7 @@ import (
 type bridge struct {
 	plan
 	address string
-	key     string
+	key     func() string
 	server  *http.Server
 	current atomic.Pointer[call]
 }
@@ -39,8 +39,9 @@ type bridge struct {
 // A route is a request that the SDK makes on behalf of a reader. There is no
 // route for anything else: a write cannot get through.
 type route struct {
+	service  string // identity or api
 	method   string
-	template string // the path below the base, for mux and span
+	template string // the path below the service's base URL
 	spending spending
 	limit    int64 // of the answer, in bytes
 
@@ -60,33 +61,33 @@ const (
 )
 
 func routes() []*route {
-	const of = "/api/organizations/{organization}"
+	const of = "/organizations/{organization}"
 	return []*route{
-		{method: http.MethodPost, template: "/identity/connect/token", spending: login, limit: maxReply,
+		{service: "identity", method: http.MethodPost, template: "/connect/token", spending: login, limit: maxReply,
 			accept: func(b *bridge, _ *call, body []byte) ([]byte, error) {
 				return rewrite(body, func(t tokenReply) error { return t.check(b.organization) })
 			}},
-		{method: http.MethodGet, template: of + "/projects", limit: maxReply,
+		{service: "api", method: http.MethodGet, template: of + "/projects", limit: maxList,
 			accept: func(_ *bridge, c *call, body []byte) ([]byte, error) {
 				return rewrite(body, func(l projectList) error { c.note(nil, l.Data); return l.check() })
 			}},
-		{method: http.MethodGet, template: "/api/projects/{id}", limit: maxReply,
+		{service: "api", method: http.MethodGet, template: "/projects/{id}", limit: maxReply,
 			accept: func(_ *bridge, _ *call, body []byte) ([]byte, error) {
 				return rewrite(body, project.check)
 			}},
-		{method: http.MethodGet, template: of + "/secrets", limit: maxList,
+		{service: "api", method: http.MethodGet, template: of + "/secrets", limit: maxList, held: heldAll,
 			accept: func(_ *bridge, c *call, body []byte) ([]byte, error) {
 				return rewrite(body, func(l secretList) error { c.note(l.Secrets, nil); return l.check() })
 			}},
-		{method: http.MethodGet, template: of + "/secrets/sync", limit: maxList,
+		{service: "api", method: http.MethodGet, template: of + "/secrets/sync", limit: maxList,
 			accept: func(_ *bridge, c *call, body []byte) ([]byte, error) {
 				return rewrite(body, func(s syncReply) error { c.note(s.rows(), nil); return s.check() })
 			}},
-		{method: http.MethodGet, template: "/api/secrets/{id}", limit: maxSecret, held: heldOne,
+		{service: "api", method: http.MethodGet, template: "/secrets/{id}", limit: maxSecret, held: heldOne,
 			accept: func(_ *bridge, _ *call, body []byte) ([]byte, error) {
 				return rewrite(body, secretRow.check)
 			}},
-		{method: http.MethodPost, template: "/api/secrets/get-by-ids", spending: post, limit: maxList, held: heldMany,
+		{service: "api", method: http.MethodPost, template: "/secrets/get-by-ids", spending: post, limit: maxList, held: heldMany,
 			accept: func(_ *bridge, _ *call, body []byte) ([]byte, error) {
 				return rewrite(body, secretData.check)
 			}},
@@ -99,10 +100,11 @@ func listen(p plan) (*bridge, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bridge{plan: p, address: "http://" + listener.Addr().String(), key: rand.Text() + rand.Text()}
+	key := rand.Text() + rand.Text()
+	b := &bridge{plan: p, address: "http://" + listener.Addr().String(), key: func() string { return key }}
 	mux := http.NewServeMux()
 	for _, route := range routes() {
-		mux.HandleFunc(route.method+" /{key}"+route.template, func(w http.ResponseWriter, r *http.Request) { b.serve(route, w, r) })
+		mux.HandleFunc(route.method+" /{key}/"+route.service+route.template, func(w http.ResponseWriter, r *http.Request) { b.serve(route, w, r) })
 	}
 	b.server = &http.Server{
 		Handler:           mux,
@@ -114,7 +116,7 @@ func listen(p plan) (*bridge, error) {
 }
 
 // base returns the base URL for the SDK.
-func (b *bridge) base(service string) string { return b.address + "/" + b.key + "/" + service }
+func (b *bridge) base(service string) string { return b.address + "/" + b.key() + "/" + service }
 
 // close refuses everything from now on. The SDK client stays, and fails to
 // connect.
@@ -126,7 +128,7 @@ func (b *bridge) close() {
 // serve answers one request of the SDK.
 func (b *bridge) serve(route *route, w http.ResponseWriter, r *http.Request) {
 	c := b.current.Load()
-	known := subtle.ConstantTimeCompare([]byte(r.PathValue("key")), []byte(b.key)) == 1
+	known := subtle.ConstantTimeCompare([]byte(r.PathValue("key")), []byte(b.key())) == 1
 	target, ok := b.target(route, r)
 	if c == nil || !known || !ok {
 		w.WriteHeader(http.StatusNotFound)
@@ -150,16 +152,14 @@ func (b *bridge) serve(route *route, w http.ResponseWriter, r *http.Request) {
 // SDK may see it.
 func (b *bridge) forward(c *call, route *route, target *url.URL, r *http.Request) ([]byte, *vault.SourceError) {
 	h := hop{route: route, target: target, header: make(http.Header)}
-	// What the SDK says of itself stays here, and so does anything that an SDK
-	// of another version might add.
-	for _, name := range []string{"Authorization", "Accept", "Content-Type", "Device-Type"} {
+	for _, name := range []string{"Authorization", "Accept", "Content-Type", "Device-Type", "User-Agent"} {
 		if value := r.Header.Get(name); value != "" {
 			h.header.Set(name, value)
 		}
 	}
-	h.header.Set("User-Agent", "vaultspan")
-	if route.method == http.MethodPost {
-		h.body = http.MaxBytesReader(nil, r.Body, maxReply)
+	var err error
+	if h.body, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, maxReply)); err != nil {
+		return nil, &vault.SourceError{Reason: vault.Unusable, Err: errors.New("the SDK's request broke off")}
 	}
 	answer, failure := b.make(c.ctx, h)
 	if failure != nil {
@@ -183,9 +183,11 @@ func (b *bridge) target(route *route, r *http.Request) (*url.URL, bool) {
 	if organization != b.organization || id != "" && !isUUID(id) {
 		return nil, false
 	}
-	service, path, _ := strings.Cut(route.template[1:], "/")
-	base := map[string]*url.URL{"identity": b.identity, "api": b.api}[service]
-	target := base.JoinPath(strings.NewReplacer("{organization}", organization, "{id}", id).Replace(path))
+	base := b.api
+	if route.service == "identity" {
+		base = b.identity
+	}
+	target := base.JoinPath(strings.NewReplacer("{organization}", organization, "{id}", id).Replace(route.template))
 	if since := r.URL.Query().Get("lastSyncedDate"); since != "" {
 		target.RawQuery = url.Values{"lastSyncedDate": {since}}.Encode()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -106,7 +107,7 @@ func (b *budget) silence(retryAfter string) time.Duration {
 	wait := defaultSilence
 	if seconds, err := strconv.ParseUint(retryAfter, 10, 31); err == nil {
 		wait = time.Duration(seconds) * time.Second
-	} else if date, err := time.Parse(time.RFC1123, retryAfter); err == nil {
+	} else if date, err := http.ParseTime(retryAfter); err == nil {
 		wait = time.Until(date)
 	}
 	wait = min(max(wait, time.Second), maxSilence)

@@ -5,6 +5,7 @@ package bitwarden
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,25 +24,18 @@ const batch = 100
 func (c *Client) fetchByID(ctx context.Context, sync *call, projects map[string]string, want func(vault.Ref) bool) (vault.Snapshot, *vault.SourceError) {
 	rows, asOf := sync.secrets, sync.asOf
 	names := make(map[string]string)
+	defer func() { c.held = nil }()
 	if len(rows) > 0 {
 		c.held = make(map[string]secretRow)
-		defer func() { c.held = nil }()
 		for _, row := range rows {
 			c.held[row.ID] = row
 		}
 	} else {
-		list, seen, failure := read(ctx, c, func(sdk client) (*bitwarden.SecretIdentifiersResponse, error) {
-			return sdk.Secrets().List(c.organization)
-		})
+		list, seen, failure := c.list(ctx)
 		if failure != nil && (!errors.Is(failure, errSDK) || len(seen.secrets) == 0) {
 			return vault.Snapshot{}, failure
 		}
-		rows, asOf = seen.secrets, seen.asOf
-		if failure == nil {
-			for _, s := range list.Data {
-				names[s.ID] = s.Key
-			}
-		}
+		rows, asOf, names = seen.secrets, seen.asOf, list
 	}
 	reading := reading{found: make(map[string]bitwarden.SecretResponse), failed: make(map[string]error)}
 	var ids []string
@@ -53,6 +47,15 @@ func (c *Client) fetchByID(ctx context.Context, sync *call, projects map[string]
 	}
 	if failure := c.readAll(ctx, ids, reading); failure != nil {
 		return vault.Snapshot{}, failure
+	}
+	// What failed may still have a name.
+	for _, row := range rows {
+		if _, bad := reading.failed[row.ID]; bad && names[row.ID] == "" {
+			c.held = map[string]secretRow{row.ID: row}
+			if list, _, failure := c.list(ctx); failure == nil {
+				maps.Copy(names, list)
+			}
+		}
 	}
 	snapshot := vault.Snapshot{Synced: asOf, Projects: projects}
 	for _, row := range rows {
@@ -70,6 +73,20 @@ func (c *Client) fetchByID(ctx context.Context, sync *call, projects map[string]
 		}
 	}
 	return snapshot, nil
+}
+
+// list reads the names of all secrets, by id.
+func (c *Client) list(ctx context.Context) (map[string]string, *call, *vault.SourceError) {
+	list, seen, failure := read(ctx, c, func(sdk client) (*bitwarden.SecretIdentifiersResponse, error) {
+		return sdk.Secrets().List(c.plan.organization)
+	})
+	names := make(map[string]string)
+	if failure == nil {
+		for _, s := range list.Data {
+			names[s.ID] = s.Key
+		}
+	}
+	return names, seen, failure
 }
 
 // ref names a secret of a list.

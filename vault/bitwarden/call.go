@@ -2,7 +2,9 @@ package bitwarden
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,6 +62,10 @@ func (c *call) answer(route *route, w http.ResponseWriter, r *http.Request) {
 	c.saw(time.Time{})
 	w.Header().Set("Content-Type", "application/json")
 	json.MarshalWrite(w, reply)
+}
+
+func heldAll(held map[string]secretRow, _ *http.Request) (any, bool) {
+	return secretList{Secrets: slices.Collect(maps.Values(held))}, true
 }
 
 func heldOne(held map[string]secretRow, r *http.Request) (any, bool) {

@@ -20,7 +20,7 @@ import (
 // A Client is the vault.Source of one machine account with one access token.
 // Another access token needs another Client.
 type Client struct {
-	plan
+	plan   plan
 	bridge *bridge
 	sdk    client
 	busy   chan struct{} // holds one while a call into the SDK is under way
@@ -96,8 +96,8 @@ func Probe(ctx context.Context, s Setup) error {
 // trace begins a trace of its own, and the time that its work may take.
 func (c *Client) trace(ctx context.Context, name string) (context.Context, trace.Span, func(*vault.SourceError)) {
 	c.session.fresh = false
-	ctx, cancel := context.WithTimeout(ctx, c.Config.Timeout)
-	ctx, span := c.tracer.Start(ctx, name, trace.WithNewRoot(), trace.WithAttributes(attr.Vault.String(c.Name)))
+	ctx, cancel := context.WithTimeout(ctx, c.plan.Config.Timeout)
+	ctx, span := c.plan.tracer.Start(ctx, name, trace.WithNewRoot(), trace.WithAttributes(attr.Vault.String(c.plan.Name)))
 	return ctx, span, func(failure *vault.SourceError) {
 		if failure != nil {
 			span.SetStatus(codes.Error, failure.Error())
@@ -110,6 +110,7 @@ func (c *Client) trace(ctx context.Context, name string) (context.Context, trace
 
 // fetch looks whether anything moved and brings what is wanted.
 func (c *Client) fetch(ctx context.Context, since time.Time, want func(vault.Ref) bool) (vault.Snapshot, *vault.SourceError) {
+	known := maps.Clone(c.suspects)
 	projects, failure := c.listProjects(ctx)
 	if failure != nil {
 		return vault.Snapshot{}, failure
@@ -139,7 +140,9 @@ func (c *Client) fetch(ctx context.Context, since time.Time, want func(vault.Ref
 	clear(c.suspects)
 	for _, failed := range snapshot.Failed {
 		c.suspects[failed.ID] = struct{}{}
-		c.Logger.Warn("a secret cannot be read", "secret", failed.ID, "reason", failed.Err.Error())
+		if _, ok := known[failed.ID]; !ok {
+			c.plan.Logger.Warn("a secret cannot be read", "secret", failed.ID, "reason", failed.Err.Error())
+		}
 	}
 	return snapshot, nil
 }

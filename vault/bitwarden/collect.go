@@ -22,7 +22,7 @@ func (c *Client) sync(ctx context.Context, since time.Time) (*bitwarden.SecretsS
 		after = &since
 	}
 	reply, seen, failure := read(ctx, c, func(sdk client) (*bitwarden.SecretsSyncResponse, error) {
-		return sdk.Secrets().Sync(c.organization, after)
+		return sdk.Secrets().Sync(c.plan.organization, after)
 	})
 	if failure == nil && !reply.HasChanges && after == nil {
 		return nil, seen, unusable(errShape) // "unchanged" since nothing would be an empty vault

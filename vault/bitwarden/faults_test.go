@@ -216,6 +216,14 @@ func TestUnusableAnswers(t *testing.T) {
 	}
 }
 
+func TestGiantTokenReplyInTheMiddleOfAFetch(t *testing.T) {
+	w := newWorld(t)
+	w.fetch(time.Time{})
+	w.emulator.Fault(bwemu.Fault{Endpoint: bwemu.Sync, Status: http.StatusUnauthorized})
+	w.emulator.Fault(bwemu.Fault{Endpoint: bwemu.Token, Giant: 20 << 20})
+	w.fails(vault.Unusable)
+}
+
 func TestTokenRepliesThatWouldEndTheProcess(t *testing.T) { // FB15
 	replace := func(old, new string) bwemu.Fault {
 		return bwemu.Fault{Edit: func(b []byte) []byte {

@@ -110,8 +110,11 @@ func TestOneBadSecretDoesNotTakeTheOthers(t *testing.T) {
 			if len(snapshot.Failed) != 1 || snapshot.Failed[0].ID != w.adyen.ID {
 				t.Fatalf("%s round %d: field %d: failures: %+v", test.id, round, test.field, snapshot.Failed)
 			}
+			if f := snapshot.Failed[0]; f.Project != w.payments.ID || (f.Name != "ADYEN_API_KEY") != (test.field == bwemu.Name) {
+				t.Errorf("%s: field %d: the failure is of %+v", test.id, test.field, f.Ref)
+			}
 		}
-		if n := w.emulator.Count(bwemu.ReadMany) + w.emulator.Count(bwemu.Read); n > 0 {
+		if n := w.emulator.Count(bwemu.ReadMany) + w.emulator.Count(bwemu.Read) + w.emulator.Count(bwemu.List); n > 0 {
 			t.Errorf("%s: %d requests to find the bad one in what is already here", test.id, n)
 		}
 		// Written again, it is whole again.

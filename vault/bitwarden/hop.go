@@ -1,6 +1,7 @@
 package bitwarden
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -27,7 +28,7 @@ type hop struct {
 	*route
 	target *url.URL
 	header http.Header
-	body   io.Reader
+	body   []byte
 }
 
 // answer is what the server said with status 200.
@@ -36,9 +37,13 @@ type answer struct {
 	asOf time.Time // a moment, by the server's clock, not after it looked
 }
 
-// make sends the request and reads the answer, under a CLIENT span of ctx's
-// trace. The span holds no part of the bridge's address or of any header.
+// make sends the request, once there is room in the budget, and reads the
+// answer, under a CLIENT span of ctx's trace. The span holds no part of the
+// bridge's address or of any header.
 func (b *bridge) make(ctx context.Context, h hop) (answer, *vault.SourceError) {
+	if failure := b.Budgets.of(h.target).spend(ctx, h.spending); failure != nil {
+		return answer{}, failure
+	}
 	ctx, span := b.tracer.Start(ctx, h.method+" "+h.template, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		attr.HTTPRequestMethod.String(h.method),
 		attr.URLTemplate.String(h.template),
@@ -55,11 +60,7 @@ func (b *bridge) make(ctx context.Context, h hop) (answer, *vault.SourceError) {
 }
 
 func (b *bridge) send(ctx context.Context, h hop, span trace.Span) (answer, *vault.SourceError) {
-	budget := b.Budgets.of(h.target)
-	if failure := budget.spend(ctx, h.spending); failure != nil {
-		return answer{}, failure
-	}
-	r, err := http.NewRequestWithContext(ctx, h.method, h.target.String(), h.body)
+	r, err := http.NewRequestWithContext(ctx, h.method, h.target.String(), bytes.NewReader(h.body))
 	if err != nil {
 		return answer{}, &vault.SourceError{Reason: vault.Unusable, Err: errors.New("the request cannot be made")}
 	}
@@ -74,7 +75,7 @@ func (b *bridge) send(ctx context.Context, h hop, span trace.Span) (answer, *vau
 	defer response.Body.Close()
 	span.SetAttributes(attr.HTTPResponseStatusCode.Int(response.StatusCode))
 	if response.StatusCode != http.StatusOK {
-		return answer{}, h.refusal(response, budget)
+		return answer{}, h.refusal(response, b.Budgets.of(h.target))
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, h.limit+1))
 	switch {
@@ -82,6 +83,8 @@ func (b *bridge) send(ctx context.Context, h hop, span trace.Span) (answer, *vau
 		return answer{}, unreachable(ctx, h.target.Host, err)
 	case err != nil:
 		return answer{}, unusable(errors.New("the answer broke off"))
+	case int64(len(body)) > h.limit && h.spending == login:
+		return answer{}, unusable(errShape)
 	case int64(len(body)) > h.limit:
 		return answer{}, unusable(errTooLarge)
 	}

@@ -20,7 +20,7 @@ type named struct{ revised, name string }
 // does not show in a sync.
 func (c *Client) listProjects(ctx context.Context) (map[string]string, *vault.SourceError) {
 	list, seen, failure := read(ctx, c, func(sdk client) (*bitwarden.ProjectsResponse, error) {
-		return sdk.Projects().List(c.organization)
+		return sdk.Projects().List(c.plan.organization)
 	})
 	projects := make(map[string]string)
 	switch {
@@ -56,7 +56,7 @@ func (c *Client) readProject(ctx context.Context, row project) (named, *vault.So
 	case failure == nil:
 		return named{row.Revised, p.Name}, nil
 	case ofContent(failure) || failure.Reason == vault.Forbidden:
-		c.Logger.Warn("a project's name cannot be read", "project", row.ID, "reason", failure.Err.Error())
+		c.plan.Logger.Warn("a project's name cannot be read", "project", row.ID, "reason", failure.Err.Error())
 		return named{revised: row.Revised}, nil
 	}
 	return named{}, failure

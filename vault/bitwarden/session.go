@@ -60,19 +60,19 @@ func read[T any](ctx context.Context, c *Client, run func(client) (T, error)) (T
 
 // login opens a session, unless one was refused a short while ago.
 func (c *Client) login(ctx context.Context) *vault.SourceError {
-	if wait := c.session.after.Sub(c.Now()); wait > 0 {
+	if wait := c.session.after.Sub(c.plan.Now()); wait > 0 {
 		return &vault.SourceError{
 			Reason: vault.Unauthorized, RetryAfter: wait,
-			Err: fmt.Errorf("%s refused the access token %d times; the next login is in %s", c.identity.Host, c.session.refused, wait.Round(time.Second)),
+			Err: fmt.Errorf("%s did not accept the access token; the next login is tried in %s", c.plan.identity.Host, wait.Round(time.Second)),
 		}
 	}
 	c.session.open = false
 	_, _, failure := do(ctx, c, func(sdk client) (struct{}, error) {
-		return struct{}{}, sdk.AccessTokenLogin(c.Config.AccessToken(), nil) // no state file: it "logs in" after a revocation
+		return struct{}{}, sdk.AccessTokenLogin(c.plan.Config.AccessToken(), nil) // no state file: it "logs in" after a revocation
 	})
 	if failure != nil && errors.Is(failure, errSDK) {
 		failure.Reason = vault.Unauthorized
-		failure.Err = fmt.Errorf("%s accepts the access token, but its key, behind the colon, does not open the organization's: mistyped?", c.identity.Host)
+		failure.Err = fmt.Errorf("%s accepts the access token, but its key, behind the colon, does not open the organization's: mistyped?", c.plan.identity.Host)
 	}
 	if failure != nil && failure.Reason == vault.Unauthorized {
 		c.refuse()
@@ -90,8 +90,8 @@ func (c *Client) login(ctx context.Context) *vault.SourceError {
 func (c *Client) refuse() {
 	c.session.open = false
 	c.session.refused++
-	c.session.after = c.Now().Add(patience(c.session.refused))
+	c.session.after = c.plan.Now().Add(patience(c.session.refused))
 	if c.session.refused == 1 {
-		c.Logger.Error("bitwarden does not accept the access token of this vault: replace it", "server", c.identity.Host)
+		c.plan.Logger.Error("bitwarden does not accept the access token of this vault: replace it", "server", c.plan.identity.Host)
 	}
 }

@@ -37,9 +37,9 @@ func TestOneTraceForAFetch(t *testing.T) {
 		names = append(names, s.SpanKind().String()+" "+s.Name())
 	}
 	want := []string{
-		"client POST /identity/connect/token",
-		"client GET /api/organizations/{organization}/projects",
-		"client GET /api/organizations/{organization}/secrets/sync",
+		"client POST /connect/token",
+		"client GET /organizations/{organization}/projects",
+		"client GET /organizations/{organization}/secrets/sync",
 		"internal bitwarden sync",
 		"internal a request",
 	}
@@ -103,7 +103,7 @@ func TestProbeIsALogin(t *testing.T) {
 func attribute[K ~string](s sdktrace.ReadOnlySpan, key K) string {
 	for _, a := range s.Attributes() {
 		if string(a.Key) == string(key) {
-			return a.Value.Emit()
+			return a.Value.String()
 		}
 	}
 	return ""
