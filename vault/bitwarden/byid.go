@@ -17,62 +17,80 @@ import (
 // batch is how many secrets one get-by-ids asks the server for.
 const batch = 100
 
+// A listing is the secrets that the account sees, without values.
+type listing struct {
+	rows  []secretRow
+	names map[string]string // by id; empty when one name spoilt all
+	asOf  time.Time
+}
+
 // fetchByID brings what it can, secret by secret, after a sync that failed for
 // what it holds. When the sync arrived but a ciphertext in it cannot be
 // decrypted, its rows are read again from memory; when it was too large, the
 // secrets are listed and the wanted ones asked for.
 func (c *Client) fetchByID(ctx context.Context, sync *call, projects map[string]string, want func(vault.Ref) bool) (vault.Snapshot, *vault.SourceError) {
-	rows, asOf := sync.secrets, sync.asOf
-	names := make(map[string]string)
 	defer func() { c.held = nil }()
-	if len(rows) > 0 {
+	all := listing{rows: sync.secrets, names: make(map[string]string), asOf: sync.asOf}
+	if len(all.rows) > 0 {
 		c.held = make(map[string]secretRow)
-		for _, row := range rows {
+		for _, row := range all.rows {
 			c.held[row.ID] = row
 		}
 	} else {
-		list, seen, failure := c.list(ctx)
+		names, seen, failure := c.list(ctx)
 		if failure != nil && (!errors.Is(failure, errSDK) || len(seen.secrets) == 0) {
 			return vault.Snapshot{}, failure
 		}
-		rows, asOf, names = seen.secrets, seen.asOf, list
+		all = listing{rows: seen.secrets, names: names, asOf: seen.asOf}
 	}
-	reading := reading{found: make(map[string]bitwarden.SecretResponse), failed: make(map[string]error)}
 	var ids []string
-	for _, row := range rows {
+	for _, row := range all.rows {
 		// Without names, what is wanted shows only when it is read.
-		if len(names) == 0 || want(row.ref(names[row.ID])) {
+		if len(all.names) == 0 || want(all.ref(row)) {
 			ids = append(ids, row.ID)
 		}
 	}
+	reading := reading{found: make(map[string]bitwarden.SecretResponse), failed: make(map[string]error)}
 	if failure := c.readAll(ctx, ids, reading); failure != nil {
 		return vault.Snapshot{}, failure
 	}
-	// What failed may still have a name.
-	for _, row := range rows {
-		if _, bad := reading.failed[row.ID]; bad && names[row.ID] == "" {
-			c.held = map[string]secretRow{row.ID: row}
-			if list, _, failure := c.list(ctx); failure == nil {
-				maps.Copy(names, list)
+	clear(c.suspects)
+	for id := range reading.failed {
+		c.suspects[id] = struct{}{}
+	}
+	for _, row := range all.rows {
+		if reading.failed[row.ID] != nil && all.names[row.ID] == "" {
+			c.held = map[string]secretRow{row.ID: row} // its name alone may be sound
+			if name, _, failure := c.list(ctx); failure == nil {
+				maps.Copy(all.names, name)
 			}
 		}
 	}
-	snapshot := vault.Snapshot{Synced: asOf, Projects: projects}
-	for _, row := range rows {
-		ref := row.ref(names[row.ID])
-		whole, found := reading.found[row.ID]
+	return reading.snapshot(all, projects, want), nil
+}
+
+// snapshot puts together what was read.
+func (r reading) snapshot(all listing, projects map[string]string, want func(vault.Ref) bool) vault.Snapshot {
+	snapshot := vault.Snapshot{Synced: all.asOf, Projects: projects}
+	for _, row := range all.rows {
+		err := r.failed[row.ID]
+		if errors.Is(err, errGone) {
+			continue
+		}
+		ref := all.ref(row)
+		whole, found := r.found[row.ID]
 		if found {
 			ref = refOf(whole)
 		}
 		snapshot.Refs = append(snapshot.Refs, ref)
-		switch err := reading.failed[row.ID]; {
+		switch {
 		case found && want(ref):
 			take(&snapshot, ref, whole)
 		case err != nil && (ref.Name == "" || want(ref)): // one without a name may be wanted
 			snapshot.Failed = append(snapshot.Failed, vault.Failure{Ref: ref, Err: err})
 		}
 	}
-	return snapshot, nil
+	return snapshot
 }
 
 // list reads the names of all secrets, by id.
@@ -89,9 +107,9 @@ func (c *Client) list(ctx context.Context) (map[string]string, *call, *vault.Sou
 	return names, seen, failure
 }
 
-// ref names a secret of a list.
-func (row secretRow) ref(name string) vault.Ref {
-	ref := vault.Ref{ID: row.ID, Name: name}
+// ref names a secret of the listing.
+func (l listing) ref(row secretRow) vault.Ref {
+	ref := vault.Ref{ID: row.ID, Name: l.names[row.ID]}
 	if len(row.Projects) > 0 {
 		ref.Project = row.Projects[0].ID
 	}
@@ -106,6 +124,10 @@ type reading struct {
 	found  map[string]bitwarden.SecretResponse
 	failed map[string]error
 }
+
+// errGone is the failure of a secret that was listed, and when it was read was
+// no longer there for this account: it is left out, as if it had not been listed.
+var errGone = errors.New("gone")
 
 // readAll reads many secrets with few requests. Those that failed the last time
 // are asked for one by one.
@@ -149,6 +171,9 @@ func (c *Client) readSome(ctx context.Context, ids []string, into reading) *vaul
 		return failure
 	case len(ids) == 1:
 		into.failed[ids[0]] = failure.Err
+		if failure.Reason == vault.Forbidden {
+			into.failed[ids[0]] = errGone
+		}
 		c.suspects[ids[0]] = struct{}{} // also when this Fetch comes to nothing: the next gets further
 		return nil
 	}

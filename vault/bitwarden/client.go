@@ -119,7 +119,7 @@ func (c *Client) fetch(ctx context.Context, since time.Time, want func(vault.Ref
 		since = time.Time{} // sync would not report either kind of change
 	}
 	reply, seen, failure := c.sync(ctx, since)
-	if failure != nil && failure.Status == http.StatusBadRequest && !since.IsZero() {
+	if failure != nil && failure.Reason == vault.Unusable && failure.Status == http.StatusBadRequest && !since.IsZero() {
 		// The server's clock was set back: since is in its future.
 		reply, seen, failure = c.sync(ctx, time.Time{})
 	}
@@ -134,10 +134,10 @@ func (c *Client) fetch(ctx context.Context, since time.Time, want func(vault.Ref
 	case !reply.HasChanges:
 		return vault.Snapshot{Unchanged: true, Synced: seen.asOf}, nil
 	default:
+		clear(c.suspects)
 		snapshot = collect(projects, seen.asOf, reply.Secrets, want)
 	}
 	c.projects = projects
-	clear(c.suspects)
 	for _, failed := range snapshot.Failed {
 		c.suspects[failed.ID] = struct{}{}
 		if _, ok := known[failed.ID]; !ok {

@@ -55,6 +55,10 @@ func (b *bridge) make(ctx context.Context, h hop) (answer, *vault.SourceError) {
 	if failure != nil {
 		span.SetStatus(codes.Error, "")
 		span.SetAttributes(attr.ErrorType.String(string(failure.Reason)))
+		if failure.Reason == vault.Unreachable {
+			// An HTTP/2 connection that died silently would fail the next hop too.
+			b.transport.CloseIdleConnections()
+		}
 	}
 	return a, failure
 }

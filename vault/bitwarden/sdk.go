@@ -5,6 +5,7 @@ package bitwarden
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -62,7 +63,7 @@ func do[T any](ctx context.Context, c *Client, run func(client) (T, error)) (T, 
 	select {
 	case c.busy <- struct{}{}:
 	case <-ctx.Done():
-		return none, seen, &vault.SourceError{Reason: vault.Unreachable, Err: errors.New("an earlier call into the SDK has not returned")}
+		return none, seen, &vault.SourceError{Reason: vault.Unreachable, Err: fmt.Errorf("no call into the SDK could begin: %w", ctx.Err())}
 	}
 	type outcome struct {
 		value T

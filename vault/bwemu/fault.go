@@ -19,7 +19,7 @@ type Fault struct {
 	Secret   string   `json:"secret,omitzero"`   // only of those that name the secret's id
 	Times    int      `json:"times,omitzero"`    // so many requests; until Clear when 0
 
-	Delay time.Duration `json:"delay,omitzero"` // before anything else
+	Delay time.Duration `json:"delay,omitzero"` // before anything else; nanoseconds in JSON
 	Hang  bool          `json:"hang,omitzero"`  // never answer
 
 	Status     int    `json:"status,omitzero"`      // answer so, with Body
