@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -142,14 +141,11 @@ func into(s *string) func(ast.Value) bool {
 	}
 }
 
-// clip keeps a reason that quotes the request from being as long as one.
+// clip keeps a reason that quotes the request from being as long as one, and
+// fit for records, which are UTF-8.
 func clip(s string) string {
-	if len(s) <= maxReason {
-		return s
+	if len(s) > maxReason {
+		s = strings.ToValidUTF8(s[:maxReason-len("…")], "") + "…"
 	}
-	s = s[:maxReason-len("…")]
-	for len(s) > 0 && !utf8.ValidString(s[max(0, len(s)-utf8.UTFMax):]) {
-		s = s[:len(s)-1]
-	}
-	return s + "…"
+	return strings.ToValidUTF8(s, "\ufffd")
 }

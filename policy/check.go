@@ -22,6 +22,9 @@ func (r Rules) Check(report func(path, problem string)) {
 		r.Roles[name].Check(under(path, report))
 	}
 	for i, route := range r.Routes {
+		if slices.Equal(route.Allow, []string{Any}) {
+			continue // open to anyone: nothing is decided
+		}
 		for j, name := range route.Allow {
 			if _, ok := r.Roles[name]; !ok {
 				report(fmt.Sprintf("routes[%d].allow[%d]", i, j),

@@ -26,6 +26,9 @@ var (
 // the allow-list of builtins, OPA's strict rules, and what OPA lets pass but
 // would silently never deny.
 func compile(modules []module, problems *Problems) *ast.Compiler {
+	if len(modules) == 0 || modules[0].deny {
+		return nil // the policy itself is missing, and load has said so
+	}
 	parsed := map[string]*ast.Module{}
 	for _, m := range modules {
 		if m.parsed == nil {
@@ -54,7 +57,7 @@ func compile(modules []module, problems *Problems) *ast.Compiler {
 		dangling(compiler, compiler.Modules[m.file], problems)
 	}
 	if len(compiler.GetRulesWithPrefix(decisionRef)) == 0 {
-		*problems = append(*problems, Problem{File: modules[0].file, Text: "no module defines decision in package vaultspan: every request would be refused"})
+		problems.file(modules[0].file, "no module defines decision in package vaultspan: every request would be refused")
 	}
 	denies(compiler, modules, problems)
 	return compiler

@@ -111,6 +111,30 @@ func TestDenialsOnlyTakeAway(t *testing.T) {
 			replace: `decision := {"allow": true, "reason": "", "role": "dev", "secret": "prod/team-dev/KEY"}`, want: policy.Decision{Reason: "no"}},
 		{name: "a message by the decision", rules: `reasons contains "dev is frozen" if data.vaultspan.decision.role == "dev"`, want: policy.Decision{Reason: "dev is frozen"}},
 		{name: "a helper", rules: "reasons contains \"far\" if not near\n\nnear if net.cidr_contains(\"10.0.0.0/8\", input.request.client_ip)", want: policy.Decision{Reason: "far"}},
+		{name: "helpers of every kind", want: policy.Decision{Reason: "a GET for 2"}, rules: `import data.vaultspan.deny.limit as most
+
+reasons contains msg if {
+	size(input.route.secrets) > most
+	near
+	some kind in kinds
+	msg := sprintf("a %s for %d", [words[kind], levels.high])
+}
+
+default near := false
+
+near if input.request.client_ip == "192.0.2.1"
+
+limit := 9 if {
+	input.route.name == "wide"
+} else := 0
+
+size(list) := count(list)
+
+kinds contains "method"
+
+words[kind] := input.request[kind] if some kind in kinds
+
+levels.high := 2`},
 		{name: "a message that is no string", rules: `reasons contains 7`, problem: "not a string"},
 		{name: "a message that is an object", rules: `reasons contains {"msg": "no"}`, problem: "not a string"},
 		{name: "messages of which one is no string", rules: "reasons contains \"no\"\n\nreasons contains input.identity.groups", problem: "not a string"},
@@ -139,12 +163,16 @@ func TestDenialsOnlyTakeAway(t *testing.T) {
 	}
 }
 
-func TestAReasonIsShort(t *testing.T) {
+func TestAReasonIsShortText(t *testing.T) {
 	e := engine(t, policy.Rules{Roles: company(), Config: policy.Config{Deny: []string{module(t, "package vaultspan.deny\n\nreasons contains input.request.path\n")}}})
 	in := asked()
 	in.Request.Path = "/" + strings.Repeat("é", 5000)
 	if d := decide(t, e, in); len(d.Reason) > 512 || !strings.HasSuffix(d.Reason, "é…") {
 		t.Errorf("a reason of %d bytes, ending in %q", len(d.Reason), d.Reason[len(d.Reason)-8:])
+	}
+	in.Request.Path = "/\xff"
+	if d := decide(t, e, in); d.Reason != "/\ufffd" {
+		t.Errorf("reason %q", d.Reason)
 	}
 }
 

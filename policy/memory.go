@@ -49,8 +49,8 @@ func (m *memory) keep(key []byte, d Decision) { m.shard(key).keep(string(key), d
 
 func (s *shard) keep(key string, d Decision) {
 	const limit = maxMemory / 2 / len(memory{}.shards)
-	cost := len(key) + len(d.Reason) + len(d.Role) + len(d.Secret) + 256 // the entry itself, roughly
-	if cost > limit {
+	bytes := cost(key, d)
+	if bytes > limit {
 		return
 	}
 	s.mu.Lock()
@@ -58,12 +58,17 @@ func (s *shard) keep(key string, d Decision) {
 	if _, ok := s.young[key]; ok {
 		return
 	}
-	if s.bytes+cost > limit {
+	if s.bytes+bytes > limit {
 		s.old, s.young, s.bytes = s.young, nil, 0
 	}
 	if s.young == nil {
 		s.young = map[string]Decision{}
 	}
 	s.young[key] = d
-	s.bytes += cost
+	s.bytes += bytes
+}
+
+// cost is what an entry holds, its place in the map roughly included.
+func cost(key string, d Decision) int {
+	return len(key) + len(d.Reason) + len(d.Role) + len(d.Secret) + 256
 }

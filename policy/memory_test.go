@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -109,5 +110,49 @@ func FuzzRememberedAnswersAreTheAnswers(f *testing.F) {
 			t.Fatalf("%v\n%s", err, text)
 		}
 		agree(t, e, r, 40, text)
+	})
+}
+
+// FuzzDenials: whatever an operator's module says, it compiles or is refused
+// with a place, and it never allows what the table does not.
+func FuzzDenials(f *testing.F) {
+	for _, rules := range []string{
+		`reasons contains "x" if input.request.method == "POST"`,
+		"reasons contains msg if {\n\tsome g in input.identity.groups\n\tmsg := sprintf(\"%s\", [g])\n}",
+		`reasons contains "x" if data.vaultspan.decision.role == "r1" with input.identity.groups as ["g1"]`,
+		`reasons contains 7 if not input.identity.claims.p`,
+		`reasons contains "x" if http.send({})`,
+		"import data.vaultspan\n\ndecision := vaultspan.decision",
+	} {
+		f.Add("package vaultspan.deny\n\n"+rules+"\n", uint64(1))
+	}
+	f.Add("package vaultspan\n\ndecision := 1\n", uint64(2))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, text string, seed uint64) {
+		file := filepath.Join(dir, "deny.rego")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := random{rand.New(rand.NewPCG(seed, 4))}
+		roles := r.roles()
+		e, err := policy.New(t.Context(), policy.Rules{Roles: roles, Config: policy.Config{Deny: []string{file}}})
+		if err != nil {
+			if _, ok := errors.AsType[policy.Problems](err); !ok {
+				t.Errorf("not Problems: %v", err)
+			}
+			return
+		}
+		in := r.input()
+		for range 10 {
+			d, err := e.Decide(t.Context(), in)
+			allow, role, secret := expected(roles, in)
+			if d.Allow && (err != nil || !allow || d.Role != role || d.Secret != secret) {
+				t.Fatalf("got %+v, %v where the table says %v %q %q", d, err, allow, role, secret)
+			}
+			if again, errAgain := e.Decide(t.Context(), in); err == nil && errAgain == nil && (again.Allow != d.Allow || again.Reason != d.Reason) {
+				t.Fatalf("got %+v, and then %+v", d, again)
+			}
+			in = r.vary(in)
+		}
 	})
 }

@@ -27,47 +27,38 @@ type module struct {
 }
 
 // Files lists the modules the section names, those of deny and those of
-// replace: what to watch. A glob or directory without any is an error. Files
+// replace: what to watch. A glob or directory without any is a problem. Files
 // ending in _test.rego that a glob or directory matches are left to opa test.
 func (c Config) Files() (deny, replace []string, err error) {
-	var errs []error
+	var problems Problems
 	for _, pattern := range c.Deny {
-		files, err := expand(pattern)
-		deny, errs = append(deny, files...), append(errs, err)
+		deny = append(deny, expand(pattern, &problems)...)
 	}
 	if c.Replace != "" {
-		replace, err = walk(c.Replace)
-		errs = append(errs, err)
+		replace = walk(c.Replace, &problems)
 	}
 	slices.Sort(deny)
-	return slices.Compact(deny), replace, errors.Join(errs...)
+	return slices.Compact(deny), replace, problems.err()
 }
 
-func expand(pattern string) ([]string, error) {
+func expand(pattern string, problems *Problems) []string {
 	if !strings.ContainsAny(pattern, `*?[\`) {
-		return []string{pattern}, nil
+		return []string{pattern}
 	}
 	files, err := filepath.Glob(pattern)
-	if err != nil {
-		return nil, fmt.Errorf("policy.deny: %q: %w", pattern, err)
-	}
 	files = slices.DeleteFunc(files, isTest)
-	if len(files) == 0 {
-		return nil, fmt.Errorf("policy.deny: %q matches no file: nothing would be denied", pattern)
+	if err != nil || len(files) == 0 {
+		problems.file(pattern, "matches no file: nothing would be denied; correct it, or remove it from policy.deny")
 	}
-	return files, nil
+	return files
 }
 
-func walk(root string) ([]string, error) {
-	info, err := os.Stat(root)
-	if err != nil {
-		return nil, fmt.Errorf("policy.replace: %w", err)
-	}
-	if !info.IsDir() {
-		return []string{root}, nil
+func walk(root string, problems *Problems) []string {
+	if info, err := os.Stat(root); err != nil || !info.IsDir() {
+		return []string{root} // which reading will tell
 	}
 	var files []string
-	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -81,13 +72,13 @@ func walk(root string) ([]string, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("policy.replace: %w", err)
+	switch {
+	case err != nil:
+		problems.unreadable(root, err)
+	case len(files) == 0:
+		problems.file(root, "holds no .rego file: every request would be refused; policy.replace wants a policy")
 	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("policy.replace: %q holds no .rego file", root)
-	}
-	return files, nil
+	return files
 }
 
 func isTest(file string) bool { return strings.HasSuffix(file, "_test.rego") }
@@ -95,10 +86,8 @@ func isTest(file string) bool { return strings.HasSuffix(file, "_test.rego") }
 // load reads and parses the policy and the operator's denies.
 func (c Config) load(problems *Problems) []module {
 	deny, replace, err := c.Files()
-	if err != nil {
-		for line := range strings.Lines(err.Error()) {
-			*problems = append(*problems, Problem{Text: strings.TrimSpace(line)})
-		}
+	if found, ok := errors.AsType[Problems](err); ok {
+		*problems = append(*problems, found...)
 	}
 	var modules []module
 	if c.Replace == "" {
@@ -107,7 +96,7 @@ func (c Config) load(problems *Problems) []module {
 	read := func(file string, deny bool) {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			*problems = append(*problems, Problem{File: file, Text: "cannot be read: " + err.Error()})
+			problems.unreadable(file, err)
 			return
 		}
 		modules = append(modules, module{file: file, deny: deny, text: string(text)})

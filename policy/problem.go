@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"errors"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,6 +70,18 @@ func (ps *Problems) at(loc *ast.Location, text string) {
 	*ps = append(*ps, p)
 }
 
+// file adds a problem of a file as a whole.
+func (ps *Problems) file(name, text string) {
+	*ps = append(*ps, Problem{File: name, Text: text})
+}
+
+func (ps *Problems) unreadable(name string, err error) {
+	if inner, ok := errors.AsType[*fs.PathError](err); ok {
+		err = inner.Err // the name is said already
+	}
+	ps.file(name, "cannot be read: "+err.Error())
+}
+
 // rego adds what OPA says; file stands in where OPA names none.
 func (ps *Problems) rego(file string, err error) {
 	list, ok := errors.AsType[ast.Errors](err)
@@ -76,7 +89,7 @@ func (ps *Problems) rego(file string, err error) {
 		if one, ok := errors.AsType[*ast.Error](err); ok {
 			list = ast.Errors{one}
 		} else {
-			*ps = append(*ps, Problem{File: file, Text: err.Error()})
+			ps.file(file, err.Error())
 			return
 		}
 	}

@@ -21,3 +21,19 @@ func TestTheShippedPolicyIsFormatted(t *testing.T) {
 		t.Errorf("rbac.rego is not as opa fmt writes it; want:\n%s", formatted)
 	}
 }
+
+func TestTheShippedPolicyDeniesByDefault(t *testing.T) { // I06
+	text, err := os.ReadFile("rbac.rego")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range ast.MustParseModule(string(text)).Rules {
+		if rule.Default && rule.Head.Name == "decision" {
+			if allow := rule.Head.Value.Value.(ast.Object).Get(ast.StringTerm("allow")); !allow.Equal(ast.BooleanTerm(false)) {
+				t.Errorf("the default allows: %v", rule)
+			}
+			return
+		}
+	}
+	t.Error("there is no default decision")
+}
