@@ -89,7 +89,7 @@ func New(ctx context.Context, rules Rules) (*Engine, error) {
 		rego.GenerateJSON(func(term *ast.Term, _ *rego.EvalContext) (any, error) { return term, nil }),
 	).PrepareForEval(ctx)
 	if err != nil {
-		problems.rego("", err)
+		problems.rego(modules[0].file, err) // say, a decision that is a function
 		return nil, problems.err()
 	}
 

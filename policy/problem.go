@@ -63,11 +63,7 @@ func (ps Problems) err() error {
 }
 
 func (ps *Problems) at(loc *ast.Location, text string) {
-	p := Problem{Text: text}
-	if loc != nil {
-		p.File, p.Line, p.Col = loc.File, loc.Row, loc.Col
-	}
-	*ps = append(*ps, p)
+	*ps = append(*ps, Problem{File: loc.File, Line: loc.Row, Col: loc.Col, Text: text})
 }
 
 // file adds a problem of a file as a whole.
@@ -82,7 +78,8 @@ func (ps *Problems) unreadable(name string, err error) {
 	ps.file(name, "cannot be read: "+err.Error())
 }
 
-// rego adds what OPA says; file stands in where OPA names none.
+// rego adds what OPA says; file stands in where OPA names none,
+// as it does for a place in our own query.
 func (ps *Problems) rego(file string, err error) {
 	list, ok := errors.AsType[ast.Errors](err)
 	if !ok {
@@ -98,7 +95,11 @@ func (ps *Problems) rego(file string, err error) {
 		if e.Details != nil {
 			text += details(e.Details.Lines())
 		}
-		ps.at(cmp.Or(e.Location, &ast.Location{File: file}), text)
+		if e.Location == nil || e.Location.File == "" {
+			ps.file(file, text)
+		} else {
+			ps.at(e.Location, text)
+		}
 	}
 }
 
