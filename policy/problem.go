@@ -63,6 +63,7 @@ func (ps Problems) err() error {
 }
 
 func (ps *Problems) at(loc *ast.Location, text string) {
+	loc = cmp.Or(loc, &ast.Location{}) // the compiler writes terms of its own
 	*ps = append(*ps, Problem{File: loc.File, Line: loc.Row, Col: loc.Col, Text: text})
 }
 
