@@ -213,7 +213,9 @@ func (t *Tree) attributes(s sdktrace.ReadOnlySpan) []string {
 		verb := map[bool]string{true: "fetched by", false: "linked to"}[s.Name() == attr.SpanLease]
 		list = append(list, t.paint("36", "⇢ "+verb+" "+to))
 	}
-	if values[attr.ErrorType].Type() == attribute.INVALID && s.Status().Code == codes.Error {
+	_, why := values[attr.ErrorType]
+	_, refused := values[attr.Refusal]
+	if s.Status().Code == codes.Error && !why && !refused {
 		list = append(list, t.paint("31", cmp.Or(printable(s.Status().Description), "failed")))
 	}
 	return list
