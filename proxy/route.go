@@ -233,8 +233,13 @@ func (r Route) checkCredential(report func(path, problem string)) {
 	case r.Secret != "" && r.Allow.Open():
 		report("allow", "allow: anyone would lend the secret to everyone: list roles, or remove the secret")
 	}
-	if r.Secret != "" && strings.Count(r.Secret, "/") < 2 {
-		report("secret", fmt.Sprintf("%q is not vault/collection/name", r.Secret))
+	if r.Secret != "" {
+		if _, err := vault.ParseReference(r.Secret); err != nil {
+			report("secret", err.Error())
+		}
+		if r.Host == "preserve" && slices.ContainsFunc(r.Match, func(pattern string) bool { return strings.HasPrefix(pattern, "/") }) {
+			report("host", "with a secret, preserve needs a host in every pattern: else the caller chooses the Host that the credential goes out with")
+		}
 	}
 	hasInject := len(r.Inject.Places()) > 0
 	switch {

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"reflect"
+	"strings"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vaultspan/vaultspan/audit"
+	"github.com/vaultspan/vaultspan/authn"
+	"github.com/vaultspan/vaultspan/config"
+	"github.com/vaultspan/vaultspan/policy"
+	"github.com/vaultspan/vaultspan/proxy"
+	"github.com/vaultspan/vaultspan/vault"
+	"github.com/vaultspan/vaultspan/vault/bitwarden"
+)
+
+// instance is a running gateway and what it is made of. One goroutine at a time
+// applies configurations to it.
+type instance struct {
+	gateway *proxy.Gateway
+	log     *audit.Log
+	logger  *slog.Logger
+	tracer  trace.TracerProvider
+	meter   metric.MeterProvider
+	budgets *bitwarden.Budgets
+
+	fingerprintKey func() string
+	current        *parts                // by the goroutine that applies
+	serving        atomic.Pointer[parts] // the same, for everybody else
+}
+
+// parts is what one configuration was made into.
+type parts struct {
+	config        *config.Config
+	authenticator *authn.Authenticator
+	engine        *policy.Engine
+	vaults        map[string]*account
+}
+
+// account is an open vault and what it was opened with.
+type account struct {
+	*vault.Vault
+	source *bitwarden.Client
+	token  string
+}
+
+// close ends the vault and its way to the secret manager. Leases that are out
+// can still be used.
+func (a *account) close() {
+	a.Close()
+	a.source.Close()
+}
+
+// apply makes cfg what is served: everything is built first, then swapped at
+// once. If anything cannot be built nothing changes. Vaults whose settings are
+// the same are kept, with their values; issuers keep their keys.
+func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
+	rules := rulesOf(cfg)
+	engine, err := policy.New(ctx, rules)
+	if err != nil {
+		return err
+	}
+	next := &parts{config: cfg, engine: engine, vaults: map[string]*account{}}
+	next.authenticator, err = authn.New(ctx, authn.Config{
+		Issuers: cfg.Issuers, Paths: rules.Paths(), Previous: i.current.authenticator,
+		Logger: i.logger, Meter: i.meter, Tracer: i.tracer,
+	})
+	if err != nil {
+		return err
+	}
+	var opened []*account
+	undo := func() {
+		next.authenticator.Close()
+		for _, a := range opened {
+			a.close()
+		}
+	}
+	bindings := bindingsOf(cfg)
+	for name, settings := range cfg.Vaults {
+		if a := i.keep(name, settings); a != nil {
+			a.Rebind(append(bindingsOf(i.current.config)[name], bindings[name]...)) // both, until the swap
+			next.vaults[name] = a
+			continue
+		}
+		a, err := i.open(name, settings, bindings[name])
+		if err != nil {
+			undo()
+			return err
+		}
+		opened = append(opened, a)
+		next.vaults[name] = a
+	}
+	if err := i.gateway.Swap(i.settings(next)); err != nil {
+		undo()
+		i.rebind(i.current)
+		return err
+	}
+	last := i.current
+	i.current = next
+	i.serving.Store(next)
+	i.rebind(next)
+	i.retire(last)
+	i.log.Change(audit.Event{Revision: engine.Revision(), Detail: "configuration active"})
+	return nil
+}
+
+// keep returns the vault to go on with, if its settings are what they were.
+func (i *instance) keep(name string, settings vault.Config) *account {
+	a := i.current.vaults[name]
+	if a == nil || a.token != settings.Bitwarden.AccessToken() {
+		return nil
+	}
+	was, is := i.current.config.Vaults[name].Bitwarden, settings.Bitwarden
+	was.AccessToken, is.AccessToken = nil, nil // compared above; functions cannot be
+	if !reflect.DeepEqual(was, is) {
+		return nil
+	}
+	return a
+}
+
+// open starts a vault on its own machine account.
+func (i *instance) open(name string, settings vault.Config, bindings []vault.Binding) (*account, error) {
+	source, err := bitwarden.New(bitwarden.Setup{
+		Name: name, Config: settings.Bitwarden, Tracer: i.tracer, Logger: i.logger, Budgets: i.budgets,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("vaults.%s: %w", name, err)
+	}
+	v, err := vault.Open(vault.Setup{
+		Name: name, Config: settings, Source: source, Bindings: bindings, FingerprintKey: i.fingerprintKey,
+		Logger: i.logger, Meter: i.meter, OnChange: i.secretChanged,
+	})
+	if err != nil {
+		source.Close()
+		return nil, err
+	}
+	return &account{v, source, settings.Bitwarden.AccessToken()}, nil
+}
+
+// secretChanged writes down that a version came, or went.
+func (i *instance) secretChanged(c vault.Change) {
+	i.log.Change(audit.Event{Secret: c.Secret, Version: c.Version, Fingerprint: c.Fingerprint, Detail: c.String()})
+}
+
+// rebind gives each vault the bindings of one configuration and no others.
+func (i *instance) rebind(p *parts) {
+	bindings := bindingsOf(p.config)
+	for name, a := range p.vaults {
+		a.Rebind(bindings[name])
+	}
+}
+
+// retire closes what the current configuration no longer uses.
+func (i *instance) retire(last *parts) {
+	if last.authenticator != nil { // there is none before the first apply
+		last.authenticator.Close()
+	}
+	for name, a := range last.vaults {
+		if i.current.vaults[name] != a {
+			a.close()
+		}
+	}
+}
+
+// close stops what runs in the background.
+func (i *instance) close() {
+	for _, a := range i.current.vaults {
+		a.close()
+	}
+	i.current.authenticator.Close()
+}
+
+// settings wires the parts for the gateway.
+func (i *instance) settings(p *parts) proxy.Settings {
+	vaults := make(map[string]proxy.Vault, len(p.vaults))
+	for name, v := range p.vaults {
+		vaults[name] = v
+	}
+	return proxy.Settings{
+		URL: publicURL(p.config), TrustedProxies: p.config.TrustedProxies, Routes: p.config.Routes,
+		Authenticator: p.authenticator, Policy: p.engine, Vaults: vaults,
+	}
+}
+
+// rulesOf is the RBAC table as policy knows it.
+func rulesOf(cfg *config.Config) policy.Rules {
+	rules := policy.Rules{Roles: cfg.Roles, Config: cfg.Policy}
+	for _, r := range cfg.Routes {
+		in := policy.RouteInput{Name: r.Name, Allow: r.Allow, Tags: r.Tags}
+		if r.Secret != "" {
+			in.Secrets = []string{r.Secret}
+		}
+		rules.Routes = append(rules.Routes, in)
+	}
+	return rules
+}
+
+// bindingsOf lists by vault which secret each route wears, and where it may go.
+func bindingsOf(cfg *config.Config) map[string][]vault.Binding {
+	all := map[string][]vault.Binding{}
+	for _, r := range cfg.Routes {
+		if r.Secret == "" {
+			continue
+		}
+		name, _, _ := strings.Cut(r.Secret, "/")
+		if b, err := r.Binding(); err == nil { // else Swap says what is wrong
+			all[name] = append(all[name], b)
+		}
+	}
+	return all
+}
+
+// publicURL is url, or the listener's address where that is what callers use.
+func publicURL(cfg *config.Config) *url.URL {
+	scheme := "http"
+	if cfg.TLS.Cert != "" {
+		scheme = "https"
+	}
+	u, err := url.Parse(cmp.Or(cfg.URL, scheme+"://"+cfg.Listen))
+	if err != nil {
+		return &url.URL{Scheme: scheme, Host: cfg.Listen}
+	}
+	return u
+}
+
+// fingerprintKey is the configured key, or a random one: then fingerprints can
+// be compared only until the process ends.
+func fingerprintKey(cfg *config.Config) func() string {
+	if cfg.FingerprintKey != nil {
+		return cfg.FingerprintKey
+	}
+	key := rand.Text() // 128 bits
+	return func() string { return key }
+}
+
+// errStopped says that a listener ended by itself.
+var errStopped = errors.New("listener stopped")

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vaultspan/vaultspan/authn"
+	"github.com/vaultspan/vaultspan/config"
+	"github.com/vaultspan/vaultspan/vault/bitwarden"
+)
+
+func (p *program) checkCommand() *cobra.Command {
+	var path string
+	var online bool
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Say everything that is wrong with a configuration",
+		Long: `Read a configuration and everything it names, and print all problems at once,
+each with its place and what to do. Exit status 1 if there are any.
+
+With --online also ask each issuer for its keys and each vault for its secrets:
+an issuer that does not answer as one, a revoked access token, a collection or a
+secret that does not exist or whose name matches two.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return p.check(c.Context(), path, online) },
+	}
+	configFlag(c, &path)
+	c.Flags().BoolVar(&online, "online", false, "also ask the issuers and vaults")
+	return c
+}
+
+// check prints every problem.
+func (p *program) check(ctx context.Context, path string, online bool) error {
+	cfg, problems := p.examine(ctx, path)
+	if online && cfg != nil {
+		problems = append(problems, p.checkOnline(ctx, cfg)...)
+	}
+	if len(problems) > 0 {
+		return p.report(problems)
+	}
+	fmt.Fprintf(p.stdout, "%s: %d routes, %d roles, %d issuers, %d vaults: no problem found\n",
+		path, len(cfg.Routes), len(cfg.Roles), len(cfg.Issuers), len(cfg.Vaults))
+	if !online {
+		fmt.Fprintln(p.stdout, "issuers and vaults were not asked: add --online")
+	}
+	return nil
+}
+
+// checkOnline asks every issuer and every vault, each with a limit of its own.
+func (p *program) checkOnline(ctx context.Context, cfg *config.Config) config.Problems {
+	var found []error
+	for i, issuer := range cfg.Issuers {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		if err := authn.Probe(ctx, issuer); err != nil {
+			found = append(found, cfg.Problem(fmt.Sprintf("issuers[%d].url", i), err.Error()))
+		}
+		cancel()
+	}
+	budgets := &bitwarden.Budgets{}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Vaults)) {
+		found = append(found, p.checkVault(ctx, cfg, name, budgets))
+	}
+	return config.AllProblems("", found...)
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vaultspan/vaultspan/audit"
+	"github.com/vaultspan/vaultspan/config"
+	"github.com/vaultspan/vaultspan/telemetry/attr"
+)
+
+// lookEvery is how often the watched files are looked at. Their content is
+// compared, not their times: secrets that Kubernetes mounts change by a link,
+// editors write by renaming, and both look the same from here.
+const lookEvery = time.Second
+
+// watch applies the configuration again when a file it was made of changes, or
+// on SIGHUP, until ctx ends.
+func (s *server) watch(ctx context.Context, i *instance, hangup <-chan os.Signal) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	seen := digest(i.current.config.Files())
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			s.reload(ctx, i)
+		case <-ticker.C:
+			if digest(i.current.config.Files()) == seen {
+				continue
+			}
+			s.reload(ctx, i)
+		}
+		seen = digest(i.current.config.Files())
+	}
+}
+
+// reload applies the file as it is now. A bad one changes nothing and is said
+// in the log, a metric, readiness and the audit log.
+func (s *server) reload(ctx context.Context, i *instance) {
+	cfg, problems := s.examine(ctx, s.path)
+	err := error(problems)
+	if len(problems) == 0 {
+		err = s.apply(ctx, i, cfg)
+	}
+	s.reloads.count(ctx, err)
+	if err != nil {
+		text := err.Error()
+		s.reloadError.Store(&text)
+		i.logger.Error("configuration refused: the last good one is still served", "error", text)
+		i.log.Change(audit.Event{Detail: "configuration refused"})
+		return
+	}
+	s.reloadError.Store(nil)
+	i.logger.Info("configuration active", "revision", i.current.engine.Revision(), "routes", len(cfg.Routes))
+	for _, setting := range restartFor(s.start, cfg) {
+		i.logger.Warn("this setting is read at the start only: restart to use it", "setting", setting)
+	}
+}
+
+// restartFor names the settings that changed but are not applied by a reload.
+func restartFor(was, is *config.Config) []string {
+	var changed []string
+	for setting, differs := range map[string]bool{
+		"listen":       was.Listen != is.Listen,
+		"admin.listen": was.Admin.Listen != is.Admin.Listen,
+		"tls":          (was.TLS.Cert == "") != (is.TLS.Cert == ""),
+		"audit":        was.Audit.Dir != is.Audit.Dir || was.Audit.Mode != is.Audit.Mode || was.Audit.Wait != is.Audit.Wait || was.Audit.SegmentSize != is.Audit.SegmentSize,
+		"audit.key":    was.Audit.Key() != is.Audit.Key(),
+		"telemetry":    was.Telemetry.OTLP.Endpoint != is.Telemetry.OTLP.Endpoint || was.Telemetry.Sample != is.Telemetry.Sample,
+	} {
+		if differs {
+			changed = append(changed, setting)
+		}
+	}
+	slices.Sort(changed)
+	return changed
+}
+
+// reloadMeters counts reloads.
+type reloadMeters struct{ reloads metric.Int64Counter }
+
+func newReloadMeters(provider metric.MeterProvider, s *server) (reloadMeters, error) {
+	meter := provider.Meter(attr.Scope)
+	reloads, err := meter.Int64Counter(attr.MetricConfigReloads, metric.WithDescription("Configurations applied or refused."))
+	if err != nil {
+		return reloadMeters{}, err
+	}
+	_, err = meter.Int64ObservableGauge(attr.MetricConfigGood, metric.WithDescription("1 when the configuration on disk is what is served."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			good := int64(1)
+			if s.reloadError.Load() != nil {
+				good = 0
+			}
+			o.Observe(good)
+			return nil
+		}))
+	return reloadMeters{reloads}, err
+}
+
+func (m reloadMeters) count(ctx context.Context, err error) {
+	result := "ok"
+	if err != nil {
+		result = "refused"
+	}
+	m.reloads.Add(ctx, 1, metric.WithAttributes(attr.Result.String(result)))
+}
+
+// digest names the content of files. One that cannot be read counts as such.
+func digest(files []string) string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(slices.Values(files)) {
+		content, err := os.ReadFile(name)
+		sum := sha256.Sum256(content)
+		fmt.Fprintf(h, "%q %x %t\n", name, sum, err == nil)
+	}
+	return string(h.Sum(nil))
+}

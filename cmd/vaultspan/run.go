@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// errReported ends a command whose problems have been printed already.
+var errReported = errors.New("reported")
+
+// program is what every subcommand may use of the outside.
+type program struct {
+	getenv         func(string) string
+	stdout, stderr io.Writer
+}
+
+// run is the whole program without the process around it.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	p := &program{getenv: getenv, stdout: stdout, stderr: stderr}
+	root := &cobra.Command{
+		Use:   "vaultspan",
+		Short: "An identity-aware proxy that lends credentials without giving them away",
+		Long: `vaultspan authenticates callers with OpenID Connect, asks Rego which vault
+collection their roles reach, puts the upstream's credential from Bitwarden on
+the request, and records and traces all of it. Callers never hold the credential.
+
+Start with:
+  vaultspan demo                     everything in one process, on loopback
+  vaultspan check -c vaultspan.yaml  every problem of a configuration, at once
+  vaultspan serve -c vaultspan.yaml  the gateway`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.AddCommand(p.serveCommand(), p.checkCommand(), p.demoCommand(), p.auditCommand(), p.versionCommand())
+	return root.ExecuteContext(ctx)
+}
+
+// configFlag adds -c, --config to a command.
+func configFlag(c *cobra.Command, path *string) {
+	c.Flags().StringVarP(path, "config", "c", "vaultspan.yaml", "the configuration `file`")
+}
