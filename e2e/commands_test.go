@@ -17,14 +17,15 @@ import (
 	"github.com/vaultspan/vaultspan/authn/devidp"
 	"github.com/vaultspan/vaultspan/e2e/bench"
 	"github.com/vaultspan/vaultspan/e2e/otlp"
+	"github.com/vaultspan/vaultspan/vault/bwemu"
 )
 
 type command = func(ts *testscript.TestScript, neg bool, args []string)
 
 // commands are those that the package comment lists.
 var commands = map[string]command{
-	"fill": positive(fill), "serve": serve, "waitready": positive(waitready),
-	"stop": positive(stop), "kill": positive(kill), "hangup": positive(hangup),
+	"fill": positive(fill), "vaultspan": vaultspan, "serve": serve, "waitready": positive(waitready), "waitsync": positive(waitsync),
+	"terminate": positive(terminate), "crash": positive(crash), "hangup": positive(hangup),
 	"token": token, "http": positive(request), "rotate": positive(rotate), "idp": positive(idp),
 	"upstream": positive(received), "spantree": positive(spantree), "exported": positive(exported),
 	"plant": positive(plant), "canary": positive(scan),
@@ -68,18 +69,27 @@ func fill(ts *testscript.TestScript, _ *scenario, args []string) {
 	}
 }
 
+func vaultspan(ts *testscript.TestScript, neg bool, args []string) {
+	exe, err := program()
+	ts.Check(err)
+	if err := ts.Exec(exe, args...); err == nil == neg {
+		ts.Fatalf("vaultspan %s: %v", strings.Join(args, " "), err)
+	}
+}
+
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	s := of(ts)
-	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
-	names := flags.String("env", "", "")
-	ts.Check(flags.Parse(args))
+	names := ""
+	if len(args) > 1 && args[0] == "-env" {
+		names, args = args[1], args[2:]
+	}
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR")}
-	for _, name := range split(*names) {
+	for _, name := range split(names) {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	exe, err := program()
 	ts.Check(err)
-	gateway, err := s.Serve(s.ctx, bench.Run{Program: exe, Args: flags.Args(), Dir: ts.MkAbs("."), Env: env, Log: ts.MkAbs("gateway.log")})
+	gateway, err := s.Serve(s.ctx, bench.Run{Program: exe, Args: args, Dir: ts.MkAbs("."), Env: env, Log: ts.MkAbs("gateway.log")})
 	ts.Check(err)
 	ctx, cancel := s.patient()
 	defer cancel()
@@ -101,31 +111,52 @@ func waitready(ts *testscript.TestScript, s *scenario, args []string) {
 	if len(args) == 1 {
 		url += "?route=" + args[0]
 	}
-	// Another process can only be asked, again and again.
+	last := "no answer"
+	ok := s.poll(func() bool {
+		resp, err := http.Get(url)
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		last = string(text)
+		return resp.StatusCode == http.StatusOK
+	})
+	if !ok {
+		ts.Fatalf("not ready: %s", last)
+	}
+}
+
+func waitsync(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 0, "waitsync")
+	// The first sync to begin from now on has ended when the second begins.
+	seen := s.Vault.Count(bwemu.Sync)
+	if !s.poll(func() bool { return s.Vault.Count(bwemu.Sync) >= seen+2 }) {
+		ts.Fatalf("the gateway does not sync")
+	}
+}
+
+// poll asks again and again, which is all that can be done of another process,
+// and gives up with the patience of scripts.
+func (s *scenario) poll(ok func() bool) bool {
 	ctx, cancel := s.patient()
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		last := ""
-		if resp, err := http.Get(url); err == nil {
-			text, _ := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
-			last = string(text)
+		if ok() {
+			return true
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			ts.Fatalf("not ready: %s", last)
+			return false
 		}
 	}
 }
 
-func stop(ts *testscript.TestScript, s *scenario, args []string) {
-	need(ts, len(args) == 0 && s.gateway != nil, "stop, after serve")
+func terminate(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 0 && s.gateway != nil, "terminate, after serve")
 	ctx, cancel := s.patient()
 	defer cancel()
 	if err := s.gateway.Stop(ctx); err != nil {
@@ -135,8 +166,8 @@ func stop(ts *testscript.TestScript, s *scenario, args []string) {
 	s.gateway = nil
 }
 
-func kill(ts *testscript.TestScript, s *scenario, args []string) {
-	need(ts, len(args) == 0 && s.gateway != nil, "kill, after serve")
+func crash(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 0 && s.gateway != nil, "crash, after serve")
 	s.gateway.Kill()
 	s.gateway = nil
 }

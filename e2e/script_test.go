@@ -3,9 +3,11 @@
 // beside those of testscript:
 //
 //	fill FILE…                    put the bench's addresses in place of @NAME@ (SECRETS, IDP, U1…)
+//	vaultspan ARG…                run a subcommand
 //	serve [-env NAMES] [ARG…]     start the gateway in $WORK; sets $GATEWAY and $ADMIN
 //	waitready [ROUTE]             until /readyz says so
-//	stop | kill | hangup          SIGTERM and a clean exit; SIGKILL; SIGHUP
+//	waitsync                      until the gateway holds what the vault holds now
+//	terminate | crash | hangup    SIGTERM and a clean exit; SIGKILL; SIGHUP
 //	token VAR WHO                 put a token in $VAR: alice, ci-deployer, dex:alice, "agent-1 for alice"
 //	http [FLAG…] STATUS URL       a request; URL may begin with / for $GATEWAY. The body goes to stdout,
 //	                              the headers to stderr, X-Request-Id to $TRACE
@@ -20,7 +22,8 @@
 //	plant VALUE…                  further secrets that must appear nowhere
 //	canary                        no secret and no token is in $WORK, telemetry, answers or another upstream
 //
-// Run with -update to write what cmp found different into the scripts.
+// VAULTSPAN_BINARY names a binary to run the scripts against instead of building
+// one. Run with -update to write what cmp found different into the scripts.
 package e2e_test
 
 import (
@@ -54,7 +57,12 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	program = sync.OnceValues(func() (string, error) { return bench.Build(context.Background(), "..", dir) })
+	program = sync.OnceValues(func() (string, error) {
+		if built := os.Getenv("VAULTSPAN_BINARY"); built != "" {
+			return built, nil
+		}
+		return bench.Build(context.Background(), "..", dir)
+	})
 	return m.Run()
 }
 
@@ -72,6 +80,7 @@ func TestEveryScriptScansForCanaries(t *testing.T) {
 		t.Fatalf("no scripts: %v", err)
 	}
 	scan := regexp.MustCompile(`(?m)^canary$`)
+	early := regexp.MustCompile(`(?m)^(\[.*\] *)?(stop|skip|kill)\b`) // testscript's own: would end a script, and pass it
 	for _, name := range scripts {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -79,6 +88,9 @@ func TestEveryScriptScansForCanaries(t *testing.T) {
 		}
 		if !scan.Match(text) {
 			t.Errorf("%s has no line \"canary\"", name)
+		}
+		if found := early.Find(text); found != nil {
+			t.Errorf("%s would end at %q and pass", name, found)
 		}
 	}
 }
