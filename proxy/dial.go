@@ -22,10 +22,11 @@ type boundDialer struct {
 	address  string         // host:port of the route's upstream
 	private  []netip.Prefix // private ranges it may resolve to
 	loopback bool           // the upstream's URL says loopback
-	timeout  time.Duration
 }
 
-// dial implements http.Transport.DialContext.
+// dial implements http.Transport.DialContext. The time that ctx leaves is
+// shared by the addresses that are left, so that one that does not answer
+// leaves some for the next.
 func (d *boundDialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if address != d.address {
 		return nil, fmt.Errorf("%w: %s is not this route's upstream", errForbiddenAddress, address)
@@ -34,8 +35,6 @@ func (d *boundDialer) dial(ctx context.Context, network, address string) (net.Co
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		return nil, fmt.Errorf("resolve %s: %w", host, err)
@@ -45,9 +44,13 @@ func (d *boundDialer) dial(ctx context.Context, network, address string) (net.Co
 			return nil, fmt.Errorf("%w: %s resolves to %s, which the route does not allow (see private:)", errForbiddenAddress, host, addr)
 		}
 	}
+	dialer := net.Dialer{KeepAlive: 30 * time.Second}
 	var failures []error
-	for _, addr := range addrs {
-		conn, err := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, network, net.JoinHostPort(addr.Unmap().String(), port))
+	for i, addr := range addrs {
+		if end, ok := ctx.Deadline(); ok {
+			dialer.Timeout = time.Until(end) / time.Duration(len(addrs)-i)
+		}
+		conn, err := dialer.DialContext(ctx, network, net.JoinHostPort(addr.Unmap().String(), port))
 		if err == nil {
 			return conn, nil
 		}

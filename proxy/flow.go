@@ -2,29 +2,22 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// The ways an exchange ends that are not refusals, as outcomes name them.
-const (
-	completed = "completed"
-	panicked  = "panic"
-	aborted   = "" // not known yet
-)
+// recheckEvery is how often an open exchange is decided again.
+const recheckEvery = 10 * time.Second
 
-// clientAbort ends an exchange whose caller went away. Nobody is told.
-var clientAbort = Refusal{499, "client-abort", "the caller went away"}
+// lastWords is what a caller has left to take the last bytes of an exchange
+// that is over, or to send the rest of a body that nobody will read.
+const lastWords = time.Second
 
-// Causes of a cut: the gateway itself ended an open exchange.
+// cut is why the gateway itself ended an open exchange.
 type cut struct{ Refusal }
 
 func (c cut) Error() string { return c.Code }
@@ -33,26 +26,30 @@ func (c cut) Error() string { return c.Code }
 // open exchanges to end by themselves is over.
 var ErrDraining error = cut{draining}
 
-// flow watches the bytes of one exchange: it counts them, bounds the silence
-// between them, and ends the exchange when the right to it ends.
+// flow watches the bytes of one exchange: it counts them, ends the exchange
+// when nothing moved for too long or when the right to it has ended, and
+// remembers whose side failed.
 type flow struct {
 	x        *exchange
 	cancel   context.CancelCauseFunc
 	sent     atomic.Int64
 	received atomic.Int64
+	reading  atomic.Bool // the caller's body is being waited for
+	answered atomic.Bool // the upstream's header is there
 	idle     *time.Timer
-	recheck  *time.Timer
+	detach   func() bool
 
 	mu      sync.Mutex
+	recheck *time.Timer
 	stopped bool
 	bodyErr error // reading the caller's body failed
 }
 
-// newFlow starts watching. Until the response's header is there, the silence
-// allowed is the longer of the two timeouts.
-func newFlow(x *exchange, cancel context.CancelCauseFunc) *flow {
+// newFlow starts watching. ctx is the exchange's own, and cancel ends it.
+func newFlow(ctx context.Context, x *exchange, cancel context.CancelCauseFunc) *flow {
 	f := &flow{x: x, cancel: cancel}
-	f.idle = time.AfterFunc(max(x.route.Timeouts.Idle, x.route.Timeouts.Response), func() { cancel(cut{upstreamTimeout}) })
+	f.idle = time.AfterFunc(x.route.Timeouts.Connect+f.patience(), f.expire)
+	f.detach = context.AfterFunc(ctx, f.release)
 	if !x.route.Allow.Open() {
 		f.mu.Lock()
 		f.recheck = time.AfterFunc(f.nextCheck(), f.check)
@@ -63,6 +60,7 @@ func newFlow(x *exchange, cancel context.CancelCauseFunc) *flow {
 
 // stop ends the watching.
 func (f *flow) stop() {
+	f.detach()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stopped = true
@@ -72,14 +70,51 @@ func (f *flow) stop() {
 	}
 }
 
-// nextCheck is when the right to this exchange is looked at again: at the
-// token's exp at the latest.
-func (f *flow) nextCheck() time.Duration {
-	return min(recheckEvery, time.Until(f.x.identity.Expires))
+// patience is how long nothing may move before the upstream's header is there.
+// The connection bounds by itself how long that header may take.
+func (f *flow) patience() time.Duration {
+	return max(f.x.route.Timeouts.Idle, f.x.route.Timeouts.Response)
 }
 
-// check decides the exchange again, with the policy of now. An exchange that
-// would not be allowed to begin, or would be given another secret, is cut.
+// moved begins the allowed silence anew.
+func (f *flow) moved() { f.idle.Reset(f.x.route.Timeouts.Idle) }
+
+// expire ends an exchange in which nothing moved for too long, and says who was
+// waited for.
+func (f *flow) expire() {
+	if f.x.out.writing.Load() || f.reading.Load() && !f.answered.Load() {
+		f.cancel(cut{callerTimeout})
+		return
+	}
+	f.cancel(cut{upstreamTimeout})
+}
+
+// release lets go of the caller of an exchange that is over: without deadlines,
+// one that neither sends nor reads would hold it open for ever.
+func (f *flow) release() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stopped {
+		return // the connection may be at its next request
+	}
+	control := http.NewResponseController(f.x.out)
+	_ = control.SetReadDeadline(time.Now())
+	_ = control.SetWriteDeadline(time.Now().Add(lastWords))
+}
+
+// nextCheck is when the right to this exchange is looked at again: at the
+// token's exp, if that comes first. A token taken in the tolerance for clocks
+// that follows exp is good for one interval.
+func (f *flow) nextCheck() time.Duration {
+	every := f.x.gateway.recheck()
+	if left := time.Until(f.x.identity.Expires); left > 0 {
+		return min(every, left)
+	}
+	return every
+}
+
+// check decides the exchange again, by the policy of now. One that would not be
+// allowed to begin, or would be given another secret, is cut.
 func (f *flow) check() {
 	if cause := f.x.stillAllowed(); cause != nil {
 		f.cancel(cause)
@@ -99,7 +134,7 @@ func (x *exchange) stillAllowed() error {
 	}
 	now := x.gateway.settings.Load()
 	route := now.table.byName[x.route.Name]
-	if route == nil || route.closed != nil {
+	if route == nil || route.closed != nil || route.destination != x.route.destination {
 		return cut{routeClosed}
 	}
 	decision, err := now.Policy.Decide(x.ctx, x.policyInput(route))
@@ -112,90 +147,87 @@ func (x *exchange) stillAllowed() error {
 	return nil
 }
 
-// request watches the caller's body.
+// request watches the caller's body, and bounds it.
 func (f *flow) request(body io.ReadCloser) io.ReadCloser {
 	if body == nil || body == http.NoBody {
 		return body
 	}
-	control := http.NewResponseController(f.x.out)
-	limited := http.MaxBytesReader(nil, body, int64(f.x.route.MaxBody))
-	return &stream{ReadCloser: limited, count: &f.sent, moved: func() {
+	return &upload{http.MaxBytesReader(nil, body, int64(f.x.route.MaxBody)), f}
+}
+
+// upload is the caller's body.
+type upload struct {
+	io.ReadCloser
+	flow *flow
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	f := u.flow
+	f.reading.Store(true)
+	n, err := u.ReadCloser.Read(p)
+	f.reading.Store(false)
+	f.sent.Add(int64(n))
+	switch {
+	case err == io.EOF && !f.answered.Load():
+		f.idle.Reset(f.patience())
+	case n > 0:
 		f.moved()
-		// a caller that stops sending holds a connection; so much silence and no more
-		_ = control.SetReadDeadline(time.Now().Add(f.x.route.Timeouts.Idle))
-	}, done: func(err error) {
-		_ = control.SetReadDeadline(time.Time{})
-		if err != io.EOF {
-			f.mu.Lock()
-			f.bodyErr = err
-			f.mu.Unlock()
-		}
-	}}
+	}
+	if err != nil && err != io.EOF {
+		f.mu.Lock()
+		f.bodyErr = err
+		f.mu.Unlock()
+	}
+	return n, err
 }
 
 // response watches the upstream's body, or both directions of a WebSocket.
-func (f *flow) response(body io.ReadCloser) io.ReadCloser {
+func (f *flow) response(res *http.Response) {
+	f.answered.Store(true)
 	f.moved()
-	s := &stream{ReadCloser: body, count: &f.received, moved: f.moved, done: func(error) {}}
-	if w, ok := body.(io.ReadWriteCloser); ok {
-		return &duplex{stream: s, w: w, sent: &f.sent}
+	d := &download{res.Body, f, res}
+	if w, ok := res.Body.(io.Writer); ok {
+		res.Body = &duplex{d, w}
+		return
 	}
-	return s
+	res.Body = d
 }
 
-// moved pushes the end of the allowed silence back.
-func (f *flow) moved() {
-	f.idle.Reset(f.x.route.Timeouts.Idle)
-	f.x.out.extend(f.x.route.Timeouts.Idle)
-}
-
-// stream counts what is read from a body and says when it ends.
-type stream struct {
+// download is the upstream's body.
+type download struct {
 	io.ReadCloser
-	count *atomic.Int64
-	moved func()
-	done  func(error)
+	flow *flow
+	of   *http.Response
 }
 
-func (s *stream) Read(p []byte) (int, error) {
-	n, err := s.ReadCloser.Read(p)
+func (d *download) Read(p []byte) (int, error) {
+	n, err := d.ReadCloser.Read(p)
 	if n > 0 {
-		s.count.Add(int64(n))
-		s.moved()
+		d.flow.received.Add(int64(n))
+		d.flow.moved()
 	}
-	if err != nil {
-		s.done(err)
+	if err == io.EOF {
+		cleanResponse(d.of.Trailer)
 	}
 	return n, err
 }
 
 // duplex is the upstream's side of a switched connection.
 type duplex struct {
-	*stream
-	w    io.Writer
-	sent *atomic.Int64
+	*download
+	w io.Writer
 }
 
 func (d *duplex) Write(p []byte) (int, error) {
 	n, err := d.w.Write(p)
-	d.sent.Add(int64(n))
-	d.moved()
+	d.flow.sent.Add(int64(n))
+	d.flow.moved()
 	return n, err
 }
 
-// leaseError says that the Lease refused the outgoing request.
-type leaseError struct{ err error }
-
-func (e *leaseError) Error() string { return e.err.Error() }
-
-// reason names why an exchange broke off after its header was passed on.
-func (f *flow) reason(ctx context.Context) string {
-	return f.classify(ctx, io.ErrUnexpectedEOF).Code
-}
-
-// classify turns what went wrong into a row of the table. Only errors whose
-// text we know to hold no byte of the upstream's are passed to the operator.
-func (f *flow) classify(ctx context.Context, err error) *refused {
+// failure turns what went wrong into a row of the table: first what the gateway
+// did, then the caller, then the upstream.
+func (f *flow) failure(ctx context.Context, err error) *refused {
 	f.mu.Lock()
 	bodyErr := f.bodyErr
 	f.mu.Unlock()
@@ -205,49 +237,11 @@ func (f *flow) classify(ctx context.Context, err error) *refused {
 	if _, ok := errors.AsType[*http.MaxBytesError](bodyErr); ok {
 		return bodyTooLarge.because("")
 	}
-	if f.x.in.Context().Err() != nil {
+	if f.x.in.Context().Err() != nil || f.x.out.failed || errors.Is(bodyErr, io.ErrUnexpectedEOF) {
 		return clientAbort.because("")
 	}
 	if bodyErr != nil {
-		if _, ok := errors.AsType[net.Error](bodyErr); ok || errors.Is(bodyErr, io.ErrUnexpectedEOF) {
-			return clientAbort.because("")
-		}
 		return malformedBody.because("")
 	}
-	if lease, ok := errors.AsType[*leaseError](err); ok {
-		return secretNotBound.from(lease)
-	}
-	if errors.Is(err, errForbiddenAddress) {
-		return upstreamForbidden.from(err)
-	}
-	if errors.Is(err, errUpgrade) {
-		return upstreamInvalid.from(err)
-	}
-	return classifyNetwork(err)
-}
-
-// classifyNetwork sorts the errors of http.Transport.
-func classifyNetwork(err error) *refused {
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return upstreamTLS.from(err)
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return upstreamTLS.from(errors.New("the upstream does not speak TLS on this port"))
-	}
-	if _, ok := errors.AsType[tls.AlertError](err); ok {
-		return upstreamTLS.from(err)
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return upstreamTLS.from(err)
-	}
-	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
-		return upstreamTimeout.from(errors.New("timed out"))
-	}
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return upstreamUnreachable.from(dns)
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return upstreamUnreachable.from(op)
-	}
-	return upstreamReset.from(fmt.Errorf("exchange broke off (%T)", err))
+	return classify(err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
-	"errors"
 	"io"
 	"log"
 	"net/http"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
@@ -26,45 +26,50 @@ import (
 func (x *exchange) forward() (failure *refused) {
 	ctx, cancel := context.WithCancelCause(x.ctx)
 	defer cancel(nil)
-	flow := newFlow(x, cancel)
+	flow := newFlow(ctx, x, cancel)
 	defer flow.stop()
-
-	ctx, span := x.gateway.tracer().Start(ctx, methodName(x.in.Method)+" "+x.route.destination.Host,
+	ctx, span := x.gateway.tracer().Start(ctx, x.method()+" "+x.route.destination.Host,
 		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(x.attemptAttributes()...))
-	defer span.End()
-	code := aborted // what is recorded if the copy of a body panics half-way
 	defer func() {
-		if x.status > 0 {
-			span.SetAttributes(attr.HTTPResponseStatusCode.Int(x.status))
+		v := recover()
+		code := completed
+		switch {
+		case v == http.ErrAbortHandler: // how httputil says that the copy of a body broke off
+			code = flow.failure(ctx, io.ErrUnexpectedEOF).Code
+		case v != nil:
+			code = panicked
+		case failure != nil:
+			code = failure.Code
 		}
 		x.sent, x.received = flow.sent.Load(), flow.received.Load()
-		if code == aborted {
-			code = flow.reason(ctx)
-		}
 		x.outcome(code)
+		if code != completed {
+			span.SetAttributes(attr.ErrorType.String(code))
+			span.SetStatus(codes.Error, code)
+		}
+		span.End()
+		if v != nil {
+			panic(v)
+		}
 	}()
 
 	in := x.in.WithContext(ctx)
 	in.Body = flow.request(x.in.Body)
+	if in.ProtoMajor == 1 && in.ContentLength != 0 {
+		// Else net/http drains the caller's body when an upstream answers early,
+		// and the upstream would take what is left of it for the whole.
+		if err := http.NewResponseController(x.out).EnableFullDuplex(); err != nil {
+			return internalError.from(err)
+		}
+	}
 	(&httputil.ReverseProxy{
 		Rewrite:        x.rewrite,
 		Transport:      roundTripper(func(r *http.Request) (*http.Response, error) { return x.send(r, span) }),
 		ModifyResponse: func(r *http.Response) error { return x.accept(r, flow) },
-		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
-			failure = flow.classify(ctx, err)
-			span.SetAttributes(attr.ErrorType.String(failure.Code))
-		},
-		ErrorLog:   silent,
-		BufferPool: buffers{},
+		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { failure = flow.failure(ctx, err) },
+		ErrorLog:       silent,
+		BufferPool:     buffers{},
 	}).ServeHTTP(x.out, in)
-	code = completed
-	if failure != nil {
-		code = failure.Code
-		if failure.Code == clientAbort.Code {
-			x.out.refusal = clientAbort.Code
-			failure = nil // there is nobody to tell
-		}
-	}
 	return failure
 }
 
@@ -72,18 +77,10 @@ func (x *exchange) forward() (failure *refused) {
 // else; the raw query travels untouched.
 func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 	r, out := x.route, p.Out
-	path := strings.TrimSuffix(r.upstream.EscapedPath(), "/") + strings.TrimPrefix(x.target.path, strings.TrimSuffix(r.Strip, "/"))
-	if !strings.HasPrefix(path, "/") {
-		path = "/" + path
-	}
-	plain, err := url.PathUnescape(path)
-	if err != nil { // unreachable: both parts were checked
-		plain = path
-	}
-	out.URL = &url.URL{Scheme: r.upstream.Scheme, Host: r.upstream.Host, Path: plain, RawPath: path, RawQuery: x.target.raw}
+	out.URL = x.upstreamURL()
 	out.Host = authorityOf(r.upstream)
 	if r.Route.Host == "preserve" {
-		out.Host = p.In.Host
+		out.Host = x.authority
 	}
 	upgrade := out.Header["Upgrade"]
 	out.Header = r.headers.outbound(out.Header)
@@ -92,56 +89,54 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 	}
 	out.Trailer = nil // a trailer field could pass for a header field (RFC 9110 section 6.5.1)
 	out.Header.Set("X-Request-Id", x.attempt)
-	if _, ok := out.Header["User-Agent"]; !ok {
-		out.Header["User-Agent"] = nil // else net/http names itself
-	}
 	if r.says(r.Forwarded, "send") {
 		out.Header.Set("X-Forwarded-For", x.client.String())
-		out.Header.Set("X-Forwarded-Host", p.In.Host)
+		out.Header.Set("X-Forwarded-Host", x.authority)
 		out.Header.Set("X-Forwarded-Proto", x.settings.URL.Scheme)
 	}
 	if r.says(r.Trace, "propagate") {
-		propagation.TraceContext{}.Inject(p.Out.Context(), propagation.HeaderCarrier(out.Header))
+		propagation.TraceContext{}.Inject(out.Context(), propagation.HeaderCarrier(out.Header))
+	}
+}
+
+// upstreamURL is where the target lies at the upstream. match made sure that
+// strip is a prefix of the path.
+func (x *exchange) upstreamURL() *url.URL {
+	u := x.route.upstream
+	path := strings.TrimSuffix(u.EscapedPath(), "/") + strings.TrimPrefix(x.target.path, x.route.Strip)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	plain, err := url.PathUnescape(path)
+	if err != nil { // unreachable: both parts were checked
+		plain = path
+	}
+	return &url.URL{
+		Scheme: u.Scheme, Host: u.Host, Path: plain, RawPath: path,
+		RawQuery: x.target.raw, ForceQuery: x.target.asks,
 	}
 }
 
 // send is the one attempt. The span above it holds nothing of the request that
 // the Lease puts on it here.
 func (x *exchange) send(r *http.Request, span trace.Span) (*http.Response, error) {
-	sendOnce(r)
 	if x.lease != nil {
 		if err := x.lease.Authorize(r); err != nil {
 			return nil, &leaseError{err}
 		}
 	}
-	x.meters().leaseUsed(x)
-	res, err := x.route.transport.RoundTrip(r)
+	started := time.Now()
+	res, err := x.route.pool.RoundTrip(r)
+	x.meters().attempt(x, time.Since(started))
 	if err != nil {
 		return nil, err
 	}
 	x.status = res.StatusCode
-	span.SetAttributes(attr.NetworkProtocolVersion.String(strings.TrimPrefix(res.Proto, "HTTP/")))
+	span.SetAttributes(
+		attr.HTTPResponseStatusCode.Int(res.StatusCode),
+		attr.NetworkProtocolVersion.String(strings.TrimPrefix(res.Proto, "HTTP/")),
+	)
 	return res, nil
-}
-
-// sendOnce keeps http.Transport from sending a request a second time on its own
-// when a kept connection turns out to be dead: a copy would be an attempt
-// without a record. The transport repeats only what has no body or can make
-// its body again, so a request without a body gets one that is empty and can
-// be read once. For methods that announce a body's length, that length is
-// stated, so that nothing changes on the wire.
-func sendOnce(r *http.Request) {
-	r.GetBody = nil
-	if r.Body != nil && r.Body != http.NoBody {
-		return
-	}
-	r.Body = io.NopCloser(strings.NewReader(""))
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodDelete:
-	default:
-		r.TransferEncoding = []string{"identity"}  // not chunked
-		r.Header["content-length"] = []string{"0"} // the canonical key is reserved for the transport
-	}
 }
 
 // accept looks at the upstream's header before it is passed on.
@@ -152,7 +147,7 @@ func (x *exchange) accept(res *http.Response, flow *flow) error {
 		}
 	}
 	cleanResponse(res.Header)
-	res.Body = flow.response(res.Body)
+	flow.response(res)
 	return nil
 }
 
@@ -169,14 +164,12 @@ func (x *exchange) acceptUpgrade(res *http.Response) error {
 	return nil
 }
 
-var errUpgrade = errors.New("the upstream switched protocols in a way that was not asked for")
-
 // attemptAttributes describes an attempt before it is made. There is no URL:
 // paths may hold what callers type, queries may hold keys.
 func (x *exchange) attemptAttributes() []attribute.KeyValue {
 	d := x.route.destination
 	attrs := []attribute.KeyValue{
-		attr.HTTPRequestMethod.String(methodName(x.in.Method)),
+		attr.HTTPRequestMethod.String(x.method()),
 		attr.URLScheme.String(d.Scheme),
 		attr.ServerAddress.String(d.Host),
 		attr.ServerPort.Int(d.Port),
@@ -201,17 +194,14 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// silent takes what httputil would log: it quotes errors that may quote the
-// upstream, and the outcome says it already.
+// silent takes what net/http would log: it quotes callers and upstreams, and
+// records say it already.
 var silent = log.New(io.Discard, "", 0)
 
 // buffers lends the 32 KiB that a body is copied through.
 type buffers struct{}
 
-var bufferPool = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+var bufferPool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-func (buffers) Get() []byte  { return *bufferPool.Get().(*[]byte) }
-func (buffers) Put(b []byte) { bufferPool.Put(&b) }
-
-// recheckEvery is how often an open exchange is decided again.
-const recheckEvery = 10 * time.Second
+func (buffers) Get() []byte  { return bufferPool.Get().(*[32 << 10]byte)[:] }
+func (buffers) Put(b []byte) { bufferPool.Put((*[32 << 10]byte)(b)) }

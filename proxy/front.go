@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -17,8 +18,12 @@ const maxFields = 200
 // else looks at the request.
 func (x *exchange) front() *refused {
 	r := x.in
+	// A request whose end two parsers may see in different places (HTTP/1.0 with
+	// a Transfer-Encoding, HTTP/1.1 with both framings, which net/http does not
+	// show us) is the last of its connection (RFC 9112 section 6.1).
+	x.out.final = r.ProtoMajor == 1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0)
 	if x.gateway.draining.Load() {
-		x.out.Header().Set("Connection", "close")
+		x.out.final = true
 		return draining.because("")
 	}
 	fields := 0
@@ -35,7 +40,7 @@ func (x *exchange) front() *refused {
 	if x.target, err = parseTarget(r.RequestURI); err != nil {
 		return targetNoncanonical.because(err.Error())
 	}
-	if refused := x.authority(); refused != nil {
+	if refused := x.readAuthority(); refused != nil {
 		return refused
 	}
 	if expect := r.Header["Expect"]; len(expect) > 1 || len(expect) == 1 && !strings.EqualFold(expect[0], "100-continue") {
@@ -45,8 +50,8 @@ func (x *exchange) front() *refused {
 	return x.upgradeKind()
 }
 
-// authority reads Host (or :authority) into x.host and x.port.
-func (x *exchange) authority() *refused {
+// readAuthority reads Host (or :authority) into x.host and x.authority.
+func (x *exchange) readAuthority() *refused {
 	r := x.in
 	// net/http keeps a Host field beside :authority; two answers to "which host
 	// is meant" are one too many (RFC 9113 section 8.3.1).
@@ -64,7 +69,13 @@ func (x *exchange) authority() *refused {
 	if !x.settings.table.answers(host, port, listening) {
 		return misdirected.because("")
 	}
-	x.host = host
+	x.host, x.authority = host, host
+	if strings.Contains(host, ":") {
+		x.authority = "[" + host + "]"
+	}
+	if port != 0 {
+		x.authority += ":" + strconv.Itoa(port)
+	}
 	return nil
 }
 
@@ -113,8 +124,15 @@ func (x *exchange) match() *refused {
 	if x.route = x.settings.table.find(x.host, x.target.plain); x.route == nil {
 		return noRoute.because("")
 	}
-	if !slices.Contains(x.route.Methods, x.in.Method) {
+	if x.route.closed != nil {
+		return routeClosed.from(x.route.closed)
+	}
+	// OPTIONS with Max-Forwards asks somebody on the way (RFC 9110 section 7.6.2)
+	if !slices.Contains(x.route.Methods, x.in.Method) || x.in.Method == http.MethodOptions && x.in.Header["Max-Forwards"] != nil {
 		return &refused{Refusal: methodNotAllowed, allow: x.route.Methods}
+	}
+	if rest, ok := strings.CutPrefix(x.target.path, x.route.Strip); !ok || x.route.Strip != "" && rest != "" && rest[0] != '/' {
+		return targetNoncanonical.because("the path spells the route's prefix in another way")
 	}
 	if x.websocket && !x.originAllowed() {
 		return originDenied.because("")

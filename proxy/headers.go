@@ -12,36 +12,47 @@ import (
 const ownCookie = "__Host-vaultspan"
 
 // managed names the header fields that the gateway owns, folded. A caller's
-// are never forwarded: upstreams read identity, address, target and method
-// from them.
+// are never forwarded: upstreams read identity, address, target, method and
+// configuration from them.
 var managed = []string{
 	"authorization", "proxy-authorization", "proxy-connection",
 	"x-request-id", "traceparent", "tracestate", "baggage", "b3",
-	"forwarded", "x-real-ip", "true-client-ip", "x-client-ip", "x-cluster-client-ip", "fastly-client-ip",
+	"forwarded", "x-forwarded", "x-real-ip", "x-real-port", "true-client-ip", "x-client-ip", "x-cluster-client-ip",
+	"fastly-client-ip", "x-remote-ip", "x-remote-addr", "remote-addr", "x-originating-ip", "x-original-forwarded-for",
 	"x-original-url", "x-original-uri", "x-original-host", "x-original-method", "x-rewrite-url", "x-host",
-	"x-http-method-override", "x-http-method", "x-method-override",
+	"x-http-method-override", "x-http-method", "x-method-override", "x-scheme", "x-url-scheme", "front-end-https",
 	"client-cert", "client-cert-chain", "x-client-cert", "remote-user", "x-remote-user", "x-webauth-user",
-	"expect", "max-forwards",
+	"expect", "max-forwards", "early-data", "http2-settings",
+	"proxy", // httpoxy: CGI makes HTTP_PROXY of it (CVE-2016-5385)
 }
 
 // managedPrefixes names the families of such fields.
 var managedPrefixes = []string{
 	"x-forwarded-", "x-b3-", "x-envoy-", "x-ssl-", "ssl-client-", "x-auth-request-", "x-audit-", "x-client-cert-",
-	"x-amzn-oidc-", "x-goog-authenticated-user-", "x-ms-client-principal", "x-pomerium-", "cf-connecting-", "tailscale-user-",
-	"x-vaultspan-", "vaultspan-",
+	"x-amzn-oidc-", "x-goog-authenticated-user-", "x-goog-iap-", "x-ms-client-principal", "x-pomerium-", "x-consumer-",
+	"cf-connecting-", "cf-access-", "tailscale-user-", "x-vaultspan-", "vaultspan-",
 }
 
-// fold maps the spellings that CGI, WSGI and PHP upstreams cannot tell apart to
-// one: X_Forwarded_User and x.forwarded.user become x-forwarded-user.
+// wire names the fields that frame or route a message, folded. They pass under
+// their own names only.
+var wire = []string{
+	"connection", "content-encoding", "content-length", "content-type", "cookie", "host", "keep-alive", "te",
+	"trailer", "transfer-encoding", "upgrade",
+}
+
+// fold maps the spellings that some upstream cannot tell apart to one. CGI
+// (RFC 3875 section 4.1.18) and its descendants make one byte of everything but
+// letters and digits: X_Forwarded_User and x.forwarded.user are
+// x-forwarded-user to them.
 func fold(name string) string {
 	return strings.Map(func(c rune) rune {
 		switch {
-		case c == '_' || c == '.':
-			return '-'
 		case 'A' <= c && c <= 'Z':
 			return c + 'a' - 'A'
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			return c
 		}
-		return c
+		return '-'
 	}, name)
 }
 
@@ -63,7 +74,10 @@ func newHeaderPolicy(r Route) headerPolicy {
 // forwards says whether a caller's field of this name reaches the upstream.
 func (p headerPolicy) forwards(name string) bool {
 	folded := fold(name)
-	return !p.taken[folded] && !slices.ContainsFunc(managedPrefixes, func(prefix string) bool { return strings.HasPrefix(folded, prefix) })
+	if p.taken[folded] || !strings.EqualFold(folded, name) && slices.Contains(wire, folded) {
+		return false
+	}
+	return !slices.ContainsFunc(managedPrefixes, func(prefix string) bool { return strings.HasPrefix(folded, prefix) })
 }
 
 // outbound copies from in, header by header, what may leave for the upstream.
@@ -76,8 +90,6 @@ func (p headerPolicy) outbound(in http.Header) http.Header {
 		}
 		if name == "Cookie" {
 			values = withoutOwnCookies(values)
-		} else if fold(name) == "cookie" {
-			continue
 		}
 		if len(values) > 0 {
 			out[name] = values
@@ -86,38 +98,38 @@ func (p headerPolicy) outbound(in http.Header) http.Header {
 	return out
 }
 
+// isOwnCookie says whether a cookie pair or a Set-Cookie field is of a cookie
+// of ours. Some clients send a cookie without a name, "=a=b", as a=b.
+func isOwnCookie(pair string) bool {
+	pair = strings.TrimLeft(pair, " \t=")
+	return len(pair) >= len(ownCookie) && strings.EqualFold(pair[:len(ownCookie)], ownCookie)
+}
+
 // withoutOwnCookies takes vaultspan's own cookies off Cookie lines and leaves
-// the rest byte for byte.
+// lines without one byte for byte.
 func withoutOwnCookies(lines []string) []string {
-	if !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, ownCookie) }) {
-		return lines
-	}
 	var kept []string
 	for _, line := range lines {
-		pairs := slices.DeleteFunc(strings.Split(line, ";"), func(pair string) bool {
-			return strings.HasPrefix(strings.TrimSpace(pair), ownCookie)
-		})
-		if line = strings.TrimSpace(strings.Join(pairs, ";")); line != "" {
+		if pairs := strings.Split(line, ";"); slices.ContainsFunc(pairs, isOwnCookie) {
+			line = strings.TrimSpace(strings.Join(slices.DeleteFunc(pairs, isOwnCookie), ";"))
+		}
+		if line != "" {
 			kept = append(kept, line)
 		}
 	}
 	return kept
 }
 
-// cleanResponse removes from an upstream's answer what would act on the gateway
-// or on the way back to it.
+// cleanResponse removes from an upstream's answer, or from its trailer, what
+// would act on the gateway or on the way back to it.
 func cleanResponse(h http.Header) {
-	h.Del("Alt-Svc")            // would send clients past the gateway
-	h.Del("X-Request-Id")       // ours
-	h.Del("Proxy-Authenticate") // we are not that proxy
-	cookies := h["Set-Cookie"]
-	cookies = slices.DeleteFunc(slices.Clone(cookies), func(c string) bool {
-		return strings.HasPrefix(strings.TrimSpace(c), ownCookie)
-	})
-	if len(cookies) == 0 {
-		h.Del("Set-Cookie")
-	} else {
-		h["Set-Cookie"] = cookies
+	delete(h, "Alt-Svc")            // would send clients past the gateway
+	delete(h, "X-Request-Id")       // ours
+	delete(h, "Proxy-Authenticate") // we are not that proxy
+	if slices.ContainsFunc(h["Set-Cookie"], isOwnCookie) {
+		if h["Set-Cookie"] = slices.DeleteFunc(h["Set-Cookie"], isOwnCookie); len(h["Set-Cookie"]) == 0 {
+			delete(h, "Set-Cookie")
+		}
 	}
 }
 

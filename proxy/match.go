@@ -15,6 +15,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vaultspan/vaultspan/telemetry/attr"
 	"github.com/vaultspan/vaultspan/vault"
 )
 
@@ -29,9 +33,10 @@ type route struct {
 	destination vault.Destination
 	private     bool // the upstream is on loopback or in a private range
 	headers     headerPolicy
-	transport   *http.Transport
+	pool        *pool
 	inflight    atomic.Int64
-	closed      error // why the route serves nobody, or nil
+	measured    metric.MeasurementOption // the route, on metrics
+	closed      error                    // why the route serves nobody, or nil
 }
 
 // ServeHTTP makes a route a handler so that a ServeMux can find it. The mux
@@ -162,6 +167,7 @@ func compile(config Route, closed error) (*route, error) {
 		Route: config, upstream: upstream, closed: closed,
 		destination: vault.DestinationOf(upstream),
 		private:     len(config.Private) > 0 || isLoopbackHost(upstream.Hostname()),
+		measured:    metric.WithAttributeSet(attribute.NewSet(attr.Route.String(config.Name))),
 	}
 	if len(config.Match) > 0 {
 		r.pattern = config.Match[0]
@@ -169,13 +175,14 @@ func compile(config Route, closed error) (*route, error) {
 	if len(config.Methods) == 0 {
 		r.Methods = defaultMethods
 	}
+	r.Strip = strings.TrimSuffix(config.Strip, "/")
 	r.MaxBody = cmp.Or(config.MaxBody, 10<<20)
 	r.MaxInflight = cmp.Or(config.MaxInflight, 1000)
 	r.Timeouts.Connect = cmp.Or(config.Timeouts.Connect, 5*time.Second)
 	r.Timeouts.Response = cmp.Or(config.Timeouts.Response, 60*time.Second)
 	r.Timeouts.Idle = cmp.Or(config.Timeouts.Idle, 5*time.Minute)
 	r.headers = newHeaderPolicy(config)
-	r.transport, err = newTransport(r)
+	r.pool, err = newUpstreamPool(r)
 	return r, err
 }
 
@@ -184,9 +191,9 @@ func (r *route) says(setting, yes string) bool {
 	return setting == yes || setting == "" && r.private
 }
 
-// newTransport makes the route's own pool: connections, and with them any
+// newUpstreamPool makes the route's own pool: connections, and with them any
 // authentication bound to a connection, are never shared between routes.
-func newTransport(r *route) (*http.Transport, error) {
+func newUpstreamPool(r *route) (*pool, error) {
 	settings := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cmp.Or(r.UpstreamTLS.ServerName, r.upstream.Hostname())}
 	if r.UpstreamTLS.CA != "" {
 		pem, err := os.ReadFile(r.UpstreamTLS.CA)
@@ -198,23 +205,6 @@ func newTransport(r *route) (*http.Transport, error) {
 			return nil, fmt.Errorf("upstream_tls.ca: %s holds no PEM certificate", r.UpstreamTLS.CA)
 		}
 	}
-	d := &boundDialer{
-		address: r.upstream.Host, private: r.Private,
-		loopback: isLoopbackHost(r.upstream.Hostname()), timeout: r.Timeouts.Connect,
-	}
-	return &http.Transport{
-		Proxy:                  nil, // an environment variable must not choose where a credential goes
-		DialContext:            d.dial,
-		TLSClientConfig:        settings,
-		TLSHandshakeTimeout:    r.Timeouts.Connect,
-		ForceAttemptHTTP2:      true,
-		MaxIdleConns:           0,
-		MaxIdleConnsPerHost:    256,
-		IdleConnTimeout:        60 * time.Second,
-		ExpectContinueTimeout:  time.Second,
-		DisableCompression:     true, // bytes pass as they are
-		MaxResponseHeaderBytes: 1 << 20,
-		WriteBufferSize:        16 << 10,
-		ReadBufferSize:         16 << 10,
-	}, nil
+	d := &boundDialer{address: r.upstream.Host, private: r.Private, loopback: isLoopbackHost(r.upstream.Hostname())}
+	return newPool(r.upstream, d, settings, r.Timeouts), nil
 }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"time"
 
@@ -18,22 +17,27 @@ import (
 type meters struct {
 	requests    metric.Int64Counter
 	duration    metric.Float64Histogram
-	uses        metric.Int64Counter
+	attempts    metric.Float64Histogram
+	underway    metric.Int64UpDownCounter
 	unavailable metric.Int64Counter
 }
+
+// seconds are the buckets of durations.
+var seconds = metric.WithExplicitBucketBoundaries(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 
 func newMeters(provider metric.MeterProvider) (*meters, error) {
 	if provider == nil {
 		provider = noop.NewMeterProvider()
 	}
 	meter := provider.Meter(attr.Scope)
-	m, errs := &meters{}, [4]error{}
+	m, errs := &meters{}, [5]error{}
 	m.requests, errs[0] = meter.Int64Counter(attr.MetricRequests, metric.WithDescription("Requests answered."))
 	m.duration, errs[1] = meter.Float64Histogram(attr.MetricRequestDuration, metric.WithUnit("s"),
-		metric.WithDescription("Duration of requests, until the last byte."),
-		metric.WithExplicitBucketBoundaries(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60))
-	m.uses, errs[2] = meter.Int64Counter(attr.MetricLeaseUses, metric.WithDescription("Uses of secrets, by attempt."))
-	m.unavailable, errs[3] = meter.Int64Counter(attr.MetricAuditUnavailable, metric.WithDescription("Requests refused because they could not be recorded."))
+		metric.WithDescription("Duration of requests, until the last byte."), seconds)
+	m.attempts, errs[2] = meter.Float64Histogram(attr.MetricAttemptDuration, metric.WithUnit("s"),
+		metric.WithDescription("Duration of attempts, until the upstream's header."), seconds)
+	m.underway, errs[3] = meter.Int64UpDownCounter(attr.MetricInflight, metric.WithDescription("Requests under way, of those admitted."))
+	m.unavailable, errs[4] = meter.Int64Counter(attr.MetricAuditUnavailable, metric.WithDescription("Requests refused because they could not be recorded."))
 	return m, errors.Join(errs[:]...)
 }
 
@@ -45,18 +49,18 @@ func (m *meters) request(x *exchange) {
 	}
 	set := metric.WithAttributeSet(attribute.NewSet(
 		attr.Route.String(route),
-		attr.HTTPResponseStatusCode.Int(x.out.status),
+		attr.HTTPResponseStatusCode.Int(x.told()),
 		attr.Refusal.String(cmp.Or(x.out.refusal, "none")),
 	))
 	m.requests.Add(x.ctx, 1, set)
 	m.duration.Record(x.ctx, time.Since(x.started).Seconds(), set)
 }
 
-// leaseUsed counts a secret put on an attempt.
-func (m *meters) leaseUsed(x *exchange) {
-	if x.lease != nil {
-		m.uses.Add(x.ctx, 1, metric.WithAttributes(attr.Route.String(x.route.Name), attr.SecretStale.Bool(x.lease.Stale())))
-	}
+// attempt counts one by its route.
+func (m *meters) attempt(x *exchange, took time.Duration) {
+	m.attempts.Record(x.ctx, took.Seconds(), x.route.measured)
 }
 
-func (m *meters) auditUnavailable(ctx context.Context) { m.unavailable.Add(ctx, 1) }
+func (m *meters) inflight(x *exchange, n int64) { m.underway.Add(x.ctx, n, x.route.measured) }
+
+func (m *meters) auditUnavailable(x *exchange) { m.unavailable.Add(x.ctx, 1) }

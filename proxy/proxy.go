@@ -13,8 +13,10 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -73,23 +75,31 @@ type Recorder interface {
 // Gateway serves requests with its current Settings. It refuses every request
 // until Swap has given it some.
 type Gateway struct {
-	Audit  Recorder
-	Tracer trace.TracerProvider
-	Meter  metric.MeterProvider
-	Logger *slog.Logger
-	// UserID is the user.id of an identity on spans.
+	Audit  Recorder             // required
+	Tracer trace.TracerProvider // required
+	Meter  metric.MeterProvider // default: none
+	Logger *slog.Logger         // required
+	// UserID is the user.id of an identity on spans. Required.
 	UserID func(issuer, subject string) string
+	// Recheck is how often open exchanges are decided again. Default: 10s.
+	Recheck time.Duration
 
 	settings atomic.Pointer[Settings]
 	draining atomic.Bool
-	active   sync.WaitGroup
 	meters   atomic.Pointer[meters]
+
+	mu     sync.Mutex
+	active int
+	quiet  sync.Cond // active became 0
 }
 
 // Swap compiles settings and, if all of them are good, serves with them from
 // the next request on. Requests under way keep what they began with, but open
 // streams are decided again by the new policy.
 func (g *Gateway) Swap(s Settings) error {
+	if g.Audit == nil || g.Tracer == nil || g.Logger == nil || g.UserID == nil {
+		return errors.New("the gateway lacks a required part")
+	}
 	t, err := newTable(s.URL, s.Routes, s.Closed)
 	if err != nil {
 		return err
@@ -104,7 +114,7 @@ func (g *Gateway) Swap(s Settings) error {
 	s.table = t
 	if old := g.settings.Swap(&s); old != nil {
 		for _, r := range old.table.byName {
-			r.transport.CloseIdleConnections()
+			r.pool.close()
 		}
 	}
 	return nil
@@ -117,8 +127,26 @@ func (g *Gateway) Drain() { g.draining.Store(true) }
 // Draining says whether Drain was called.
 func (g *Gateway) Draining() bool { return g.draining.Load() }
 
-// Wait returns when every request has ended and left its outcome.
-func (g *Gateway) Wait() { g.active.Wait() }
+// Wait returns when every request has ended and left its outcome. Requests may
+// still begin meanwhile, as they do while the gateway drains.
+func (g *Gateway) Wait() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.quiet.L = &g.mu; g.active > 0; {
+		g.quiet.Wait()
+	}
+}
+
+// count counts the requests under way.
+func (g *Gateway) count(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.active += n; g.active == 0 {
+		g.quiet.Broadcast()
+	}
+}
+
+func (g *Gateway) recheck() time.Duration { return cmp.Or(g.Recheck, recheckEvery) }
 
 // exchange is one request and what has been found out about it so far.
 type exchange struct {
@@ -132,7 +160,8 @@ type exchange struct {
 	trace    string // the trace id: also X-Request-Id
 
 	target    target
-	host      string
+	host      string // as matched and decided: lower case, without a port
+	authority string // host, and the port if the caller named one
 	client    netip.Addr
 	websocket bool
 
@@ -152,8 +181,11 @@ type exchange struct {
 
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.count(+1)
+	defer g.count(-1)
 	x := g.begin(w, r)
-	defer x.end()
+	defer x.finish()
+	defer x.rescue()
 	if refused := x.serve(); refused != nil {
 		x.refuse(refused)
 	}
@@ -165,14 +197,14 @@ func (x *exchange) serve() *refused {
 	for _, step := range []func() *refused{
 		x.front,
 		x.match,
-		x.admit,
 		x.authenticate,
 		x.decide,
+		x.admit,
 		x.borrow,
 		x.record,
 	} {
 		if refused := step(); refused != nil {
-			return refused
+			return x.ended(refused)
 		}
 	}
 	return x.forward()
@@ -181,7 +213,6 @@ func (x *exchange) serve() *refused {
 // begin opens the root span. A caller does not choose our trace: what it sent
 // becomes a link.
 func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
-	g.active.Add(1)
 	x := &exchange{gateway: g, settings: g.settings.Load(), in: r, out: &recorder{ResponseWriter: w}, started: time.Now()}
 	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot(), trace.WithTimestamp(x.started)}
 	if link, ok := callersTrace(r); ok {
@@ -189,48 +220,52 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	}
 	x.ctx, x.span = g.tracer().Start(r.Context(), methodName(r.Method), options...)
 	x.trace = x.span.SpanContext().TraceID().String()
-	w.Header().Set("X-Request-Id", x.trace)
+	x.out.trace = x.trace
 	if x.settings == nil { // before the first Swap: the zero Gateway serves nobody
 		x.settings = &Settings{URL: &url.URL{}, table: &table{mux: http.NewServeMux()}}
 	}
 	return x
 }
 
-// end closes the root span and counts the request. A panic in any step is
-// answered with 500 if nothing was sent yet; what it said may hold anything, so
-// only its type and the stack are logged.
-func (x *exchange) end() {
+// rescue answers a panic of any step with 500, or cuts the response that has
+// begun. What a panic says may hold anything, so only its type and the stack
+// are logged.
+func (x *exchange) rescue() {
 	v := recover()
-	if err, ok := v.(error); v != nil && !(ok && errors.Is(err, http.ErrAbortHandler)) {
-		x.gateway.Logger.ErrorContext(x.ctx, "panic while serving a request", "type", typeName(v), "stack", string(debug.Stack()))
-		x.outcome(panicked)
+	if v == nil {
+		return
+	}
+	if v != http.ErrAbortHandler {
+		x.gateway.Logger.ErrorContext(x.ctx, "panic while serving a request", "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
 		if !x.out.started() {
 			x.refuse(internalError.because(""))
-			v = nil
-		} else {
-			v = http.ErrAbortHandler
+			return
 		}
 	}
-	if x.admitted {
-		x.route.inflight.Add(-1)
-	}
-	x.out.release()
-	x.finish()
-	x.gateway.active.Done()
-	if v != nil {
-		panic(v)
-	}
+	panic(http.ErrAbortHandler)
 }
 
-// admit bounds what one route may hold at once, and keeps a closed route shut.
-func (x *exchange) admit() *refused {
-	if x.route.closed != nil {
-		return routeClosed.from(x.route.closed)
+// ended says that a step failed because the request's own context did.
+func (x *exchange) ended(r *refused) *refused {
+	cause := context.Cause(x.ctx)
+	if cause == nil || r.Status < 500 {
+		return r
 	}
-	x.admitted = true
+	if c, ok := errors.AsType[cut](cause); ok {
+		return c.Refusal.because("")
+	}
+	return clientAbort.because("")
+}
+
+// admit bounds what one route may hold at once. Callers that the route would
+// not serve anyway do not count.
+func (x *exchange) admit() *refused {
 	if x.route.inflight.Add(1) > int64(x.route.MaxInflight) {
+		x.route.inflight.Add(-1)
 		return overloaded.because("")
 	}
+	x.admitted = true
+	x.meters().inflight(x, +1)
 	return nil
 }
 
@@ -331,7 +366,7 @@ func (x *exchange) record() *refused {
 	x.attempt = x.trace + "-1"
 	receipt, err := x.gateway.Audit.Intent(ctx, x.intentEvent())
 	if err != nil {
-		x.meters().auditUnavailable(ctx)
+		x.meters().auditUnavailable(x)
 		return auditUnavailable.from(err)
 	}
 	x.intent = true
@@ -356,7 +391,7 @@ func (x *exchange) refuse(r *refused) {
 	if r.Status >= 500 {
 		level = slog.LevelWarn
 	}
-	args := []any{"code", r.Code, "status", r.Status, "method", methodName(x.in.Method), "detail", r.detail}
+	args := []any{"code", r.Code, "status", r.Status, "method", x.method(), "detail", r.detail}
 	if x.route != nil {
 		args = append(args, "route", x.route.Name)
 	}
@@ -367,9 +402,11 @@ func (x *exchange) refuse(r *refused) {
 	if !x.intent { // else the outcome says it
 		x.gateway.Audit.Refusal(x.refusalEvent(r))
 	}
-	if x.out.started() {
-		return
+	if r.Code == clientAbort.Code || x.out.started() {
+		panic(http.ErrAbortHandler) // never a clean end to what is not whole
 	}
+	// net/http reads the rest of a body before it answers
+	_ = http.NewResponseController(x.out).SetReadDeadline(time.Now().Add(lastWords))
 	r.write(x.out, x.in.Method, x.trace)
 }
 

@@ -1,9 +1,10 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ func (x *exchange) policyInput(r *route) policy.Input {
 // event is what every record of this request says.
 func (x *exchange) event() audit.Event {
 	e := audit.Event{
-		Trace: x.trace, Method: methodName(x.in.Method), Host: x.host, Path: x.target.path,
+		Trace: x.trace, Method: x.method(), Host: x.host, Path: x.target.path,
 		Issuer: x.identity.Issuer, Subject: x.identity.Subject, Actors: x.identity.Actors,
 		Role: x.decision.Role, Reason: x.decision.Reason, Revision: x.decision.Revision,
 	}
@@ -91,7 +92,11 @@ func (x *exchange) outcome(code string) {
 
 // finish closes the root span and counts the request.
 func (x *exchange) finish() {
-	name, status := methodName(x.in.Method), x.out.status
+	if x.admitted {
+		x.route.inflight.Add(-1)
+		x.meters().inflight(x, -1)
+	}
+	name, status := x.method(), x.told()
 	attrs := []attribute.KeyValue{
 		attr.HTTPRequestMethod.String(name),
 		attr.HTTPResponseStatusCode.Int(status),
@@ -162,6 +167,18 @@ func fromVault(err error) *refused {
 	return vaultUnavailable.from(err)
 }
 
+// told is the status the caller saw; 499 stands for none.
+func (x *exchange) told() int { return cmp.Or(x.out.status, clientAbort.Status) }
+
+// method is the request's method if a route was made to take it, or if it is
+// one of HTTP's own.
+func (x *exchange) method() string {
+	if x.route != nil && slices.Contains(x.route.Methods, x.in.Method) {
+		return x.in.Method
+	}
+	return methodName(x.in.Method)
+}
+
 // methodName keeps what a caller made up out of span names and metrics.
 func methodName(method string) string {
 	switch method {
@@ -181,5 +198,3 @@ func vaultOf(secret string) string {
 func collectionOf(secret string) string {
 	return secret[:max(0, strings.LastIndexByte(secret, '/'))]
 }
-
-func typeName(v any) string { return fmt.Sprintf("%T", v) }

@@ -1,51 +1,75 @@
 package proxy
 
 import (
+	"bufio"
+	"net"
 	"net/http"
 	"sync/atomic"
-	"time"
 )
 
-// recorder passes a response on and remembers what was told.
+// recorder passes a response on, puts the gateway's own fields on it, and
+// remembers what the caller was told.
 type recorder struct {
 	http.ResponseWriter
-	status   int
-	refusal  string       // code, if the gateway answered
-	extended atomic.Int64 // when the write deadline was last moved, Unix ns
+	trace   string      // the X-Request-Id of every response
+	final   bool        // the connection ends with this response
+	status  int         // what the caller was told, or 0
+	refusal string      // code, if the gateway answered
+	writing atomic.Bool // the caller is being waited for
+	failed  bool        // the caller did not take what was written
 }
 
-// Unwrap lets http.ResponseController flush and hijack.
+// Unwrap lets http.ResponseController set deadlines.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// started says whether the caller has been told a status.
+func (w *recorder) started() bool { return w.status != 0 }
+
+// own sets the fields that are the gateway's to set. Informational responses
+// of an upstream pass through the same header map, which is emptied after each.
+func (w *recorder) own(status int) {
+	h := w.Header()
+	h["X-Request-Id"] = []string{w.trace}
+	if w.final {
+		h["Connection"] = []string{"close"}
+	}
+	w.status = status
+}
+
 func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		w.status = status
+	if status < 200 {
+		cleanResponse(w.Header())
+	} else if !w.started() {
+		w.own(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *recorder) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
+	if !w.started() {
+		w.WriteHeader(http.StatusOK)
 	}
-	return w.ResponseWriter.Write(p)
+	w.writing.Store(true)
+	n, err := w.ResponseWriter.Write(p)
+	w.writing.Store(false)
+	w.failed = w.failed || err != nil
+	return n, err
 }
 
-// started says whether the caller has been told a status.
-func (w *recorder) started() bool { return w.status != 0 }
-
-// extend gives the caller until then to take what is written: one that does not
-// read would hold an exchange for ever.
-func (w *recorder) extend(idle time.Duration) {
-	now := time.Now()
-	if last := w.extended.Load(); now.UnixNano()-last > int64(time.Second) && w.extended.CompareAndSwap(last, now.UnixNano()) {
-		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(now.Add(idle + time.Second))
-	}
+// FlushError is what http.ResponseController flushes with.
+func (w *recorder) FlushError() error {
+	w.writing.Store(true)
+	err := http.NewResponseController(w.ResponseWriter).Flush()
+	w.writing.Store(false)
+	w.failed = w.failed || err != nil
+	return err
 }
 
-// release takes the deadline off again, for the connection's next request.
-func (w *recorder) release() {
-	if w.extended.Load() != 0 {
-		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Time{})
+// Hijack hands the connection over to a WebSocket.
+func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.own(http.StatusSwitchingProtocols)
 	}
+	return conn, rw, err
 }

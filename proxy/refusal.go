@@ -33,6 +33,7 @@ var (
 	originDenied         = Refusal{403, "origin-denied", "this web origin may not open a connection here"}
 	noRoute              = Refusal{404, "no-route", "no route matches"}
 	methodNotAllowed     = Refusal{405, "method-not-allowed", "the route does not take this method"}
+	callerTimeout        = Refusal{408, "caller-timeout", "the caller did not send or take the bytes in time"}
 	bodyTooLarge         = Refusal{413, "body-too-large", "the request body is larger than the route accepts"}
 	expectationFailed    = Refusal{417, "expectation-failed", "only Expect: 100-continue is understood"}
 	misdirected          = Refusal{421, "misdirected", "this server does not answer for that host"}
@@ -61,7 +62,7 @@ func Refusals() []Refusal {
 		targetNoncanonical, authorityMismatch, ambiguousCredentials, malformedToken, malformedBody, upgradeUnsupported,
 		noCredentials, tokenExpired, tokenInvalid, issuerUnknown,
 		denied, secretNotBound, originDenied,
-		noRoute, methodNotAllowed, bodyTooLarge, expectationFailed, misdirected, headersTooLarge,
+		noRoute, methodNotAllowed, callerTimeout, bodyTooLarge, expectationFailed, misdirected, headersTooLarge,
 		internalError,
 		noCredential, upstreamForbidden, upstreamTLS, upstreamReset, upstreamUnreachable, upstreamInvalid,
 		auditUnavailable, policyError, vaultUnavailable, issuerUnavailable, routeClosed, draining, overloaded,
@@ -115,7 +116,7 @@ func (r *refused) write(w http.ResponseWriter, method, traceID string) {
 	if r.allow != nil {
 		h.Set("Allow", strings.Join(r.allow, ", "))
 	}
-	if r.Status >= 500 && r.Code != internalError.Code && r.Status == http.StatusServiceUnavailable {
+	if r.Status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "1")
 	}
 	w.WriteHeader(r.Status)

@@ -178,6 +178,14 @@ func (r Route) Check(report func(path, problem string)) {
 	oneOf("host", r.Host, "upstream", "preserve")
 	oneOf("trace", r.Trace, "propagate", "none")
 	oneOf("forwarded", r.Forwarded, "send", "none")
+	for i, p := range r.Private {
+		if p.Bits() == 0 {
+			report(fmt.Sprintf("private[%d]", i), fmt.Sprintf("%s is every address, metadata services among them: name the ranges", p))
+		}
+	}
+	if r.Host == "preserve" && r.Secret != "" && slices.ContainsFunc(r.Match, func(pattern string) bool { return strings.HasPrefix(pattern, "/") }) {
+		report("host", "a route with a secret preserves only hosts it names: behind a shared front the host chooses who gets the credential; write them in match")
+	}
 	for path, d := range map[string]time.Duration{"connect": r.Timeouts.Connect, "response": r.Timeouts.Response, "idle": r.Timeouts.Idle} {
 		if d < 0 {
 			report("timeouts."+path, "a timeout cannot be negative")

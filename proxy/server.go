@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"log"
 	"net"
 	"net/http"
 	"time"
@@ -26,13 +25,13 @@ func NewServer(ctx context.Context, handler http.Handler, config *tls.Config) *h
 		MaxHeaderBytes:               60 << 10, // 64 KiB with net/http's own slack; more is 431
 		ReadHeaderTimeout:            10 * time.Second,
 		IdleTimeout:                  2 * time.Minute,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 100},
-		BaseContext:                  func(net.Listener) context.Context { return ctx },
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 100,
+			SendPingTimeout:      30 * time.Second, // a caller that is gone without a word is found out
+			PingTimeout:          15 * time.Second,
+		},
+		BaseContext: func(net.Listener) context.Context { return ctx },
 		// what net/http logs quotes what callers sent
-		ErrorLog: log.New(discard{}, "", 0),
+		ErrorLog: silent,
 	}
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }

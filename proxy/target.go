@@ -16,6 +16,7 @@ type target struct {
 	path  string              // as sent: percent-encoded, canonical, starts with /
 	plain string              // path decoded once
 	raw   string              // the query as sent, without ?
+	asks  bool                // there is a ?, though perhaps nothing after it
 	query map[string][]string // the query parsed
 }
 
@@ -26,7 +27,7 @@ func parseTarget(requestURI string) (target, error) {
 	if !strings.HasPrefix(requestURI, "/") {
 		return target{}, errors.New("the target must start with /")
 	}
-	path, raw, _ := strings.Cut(requestURI, "?")
+	path, raw, asks := strings.Cut(requestURI, "?")
 	if err := checkPath(path); err != nil {
 		return target{}, err
 	}
@@ -41,7 +42,7 @@ func parseTarget(requestURI string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	return target{path: path, plain: plain, raw: raw, query: query}, nil
+	return target{path: path, plain: plain, raw: raw, asks: asks, query: query}, nil
 }
 
 // checkPath accepts the canonical spelling of a path: RFC 3986 pchar and /,

@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+)
+
+// How an attempt ended, where no refusal says it.
+const (
+	completed = "completed"
+	panicked  = "panic"
+)
+
+// clientAbort is what ends an exchange whose caller went away. It is recorded,
+// and nobody is told.
+var clientAbort = Refusal{499, "client-abort", "the caller went away"}
+
+// leaseError says that the Lease refused the outgoing request.
+type leaseError struct{ err error }
+
+func (e *leaseError) Error() string { return e.err.Error() }
+
+// errUpgrade ends an exchange in which the upstream switched protocols without
+// need, or to something else.
+var errUpgrade = errors.New("the upstream switched protocols in a way that was not asked for")
+
+// classify sorts what can go wrong between the gateway and an upstream. Only
+// errors whose text we know to hold no byte of the upstream's are passed to the
+// operator.
+func classify(err error) *refused {
+	if lease, ok := errors.AsType[*leaseError](err); ok {
+		return secretNotBound.from(lease)
+	}
+	if errors.Is(err, errForbiddenAddress) {
+		return upstreamForbidden.from(err)
+	}
+	if errors.Is(err, errUpgrade) {
+		return upstreamInvalid.from(err)
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return upstreamTLS.from(err)
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return upstreamTLS.from(errors.New("the upstream does not speak TLS on this port"))
+	}
+	if _, ok := errors.AsType[tls.AlertError](err); ok {
+		return upstreamTLS.from(err)
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return upstreamTLS.from(err)
+	}
+	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
+		return upstreamTimeout.from(errors.New("timed out"))
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return upstreamUnreachable.from(dns)
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return upstreamUnreachable.from(op)
+	}
+	return upstreamReset.from(fmt.Errorf("exchange broke off (%T)", err))
+}
