@@ -9,6 +9,7 @@ import (
 
 // Config is one entry of vaults: one machine account for one environment.
 type Config struct {
+	// Bitwarden is the machine account. Required.
 	Bitwarden Bitwarden `yaml:"bitwarden"`
 }
 
