@@ -1,14 +1,8 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"net"
-	"net/netip"
-	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,255 +10,216 @@ import (
 	"github.com/vaultspan/vaultspan/authn"
 	"github.com/vaultspan/vaultspan/policy"
 	"github.com/vaultspan/vaultspan/proxy"
+	"github.com/vaultspan/vaultspan/vault"
 )
 
-// check reports what is wrong: each section by itself, in the words of the
-// package that owns it, and then what one section says of another.
-func (c *Config) check() {
-	under := func(path string) func(string, string) {
-		return func(rest, text string) {
-			switch {
-			case rest == "":
-				c.document.at(path, text)
-			case path == "" || strings.HasPrefix(rest, "["):
-				c.document.at(path+rest, text)
-			default:
-				c.document.at(join(path, rest), text)
-			}
+// check lets every section check itself, then checks what no section sees alone.
+func (c *Config) check(secretFiles map[string]string) {
+	doc := c.doc()
+	report := func(path, problem string) {
+		// What follows from a value that could not be read is not news.
+		if !slices.ContainsFunc(doc.broken, func(broken string) bool { return related(broken, path) }) {
+			doc.problems = append(doc.problems, doc.problem(path, problem))
 		}
 	}
-	c.checkListeners()
-	authn.Check(c.Issuers, under("issuers"))
-	for _, name := range slices.Sorted(maps.Keys(c.Vaults)) {
-		c.Vaults[name].Check(under(join("vaults", name)))
-	}
-	policy.Rules{Roles: c.Roles, Config: c.Policy}.Check(under(""))
-	for i, r := range c.Routes {
-		r.Check(under(fmt.Sprintf("routes[%d]", i)))
-	}
-	proxy.CheckConflicts(c.Routes, under(""))
-	c.Audit.Check(under("audit"))
-	c.Telemetry.Check(under("telemetry"))
-	if c.FingerprintKey != nil && len(c.FingerprintKey()) < 16 {
-		c.document.at("fingerprint_key", "too short to be a key: write 16 random bytes or more, such as openssl rand -hex 32 makes")
-	}
-	c.checkFiles()
-	c.checkPresence()
-	c.checkReferences()
-	c.checkVaults()
+	c.checkSections(report)
+	c.checkListeners(report)
+	c.checkFiles(report)
+	c.checkVaults(report)
+	c.checkRoles(report)
+	c.checkRoutes(report)
+	c.checkKeys(secretFiles, report)
 }
 
-// checkPresence reports what nothing works without. There is no default
-// issuer, route or key.
-func (c *Config) checkPresence() {
-	if len(c.Routes) == 0 {
-		c.document.at("routes", "there is no route: nothing would be served")
+// related says whether one path is the other, or above it.
+func related(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
 	}
-	needsIssuer := slices.ContainsFunc(c.Routes, func(r proxy.Route) bool { return !r.Allow.Open() })
-	if len(c.Issuers) == 0 && needsIssuer {
-		c.document.at("issuers", "there is no issuer, so nobody can sign in: name an OpenID provider")
-	}
+	rest, ok := strings.CutPrefix(b, a)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
-// checkListeners reports addresses that would expose what they should not.
-func (c *Config) checkListeners() {
-	at := c.document.at
-	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
-		at("tls", "a certificate needs both cert and key")
-	}
-	loopback, err := isLoopback(c.Listen)
-	switch {
-	case err != nil:
-		at("listen", err.Error())
-	case !loopback && c.TLS.Cert == "" && !c.InsecurePlaintextListen:
-		at("listen", "tokens would travel in the clear: add tls: {cert: …, key: …}, or listen on loopback (insecure_plaintext_listen: true if something in front ends TLS)")
-	case !loopback && c.URL == "":
-		at("listen", "url is needed when the listener is not on loopback: it says which host callers use")
-	}
-	if loopback, err := isLoopback(c.Admin.Listen); err != nil {
-		at("admin.listen", err.Error())
-	} else if !loopback && !c.Admin.InsecureListen {
-		at("admin.listen", "health and metrics would be open to the network: listen on loopback (insecure_listen: true if that is meant)")
-	}
-	if c.Admin.Listen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
-		at("admin.listen", "is the same address as listen: give it another port")
-	}
-	if c.URL != "" {
-		u, err := url.Parse(c.URL)
-		if err != nil || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http") || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-			at("url", "want scheme://host[:port], as callers write it")
-		} else if host, _ := isLoopback(net.JoinHostPort(u.Hostname(), "1")); u.Scheme == "http" && !host && !c.InsecurePlaintextListen {
-			at("url", "callers would send tokens in the clear: write https")
-		}
-	}
-	for i, p := range c.TrustedProxies {
-		if p.Bits() == 0 {
-			at(fmt.Sprintf("trusted_proxies[%d]", i), "would believe everybody: name the networks of your own proxies")
-		} else if p.Masked() != p {
-			at(fmt.Sprintf("trusted_proxies[%d]", i), fmt.Sprintf("has bits behind the mask: write %s", p.Masked()))
+// under reports at paths below a parent.
+func under(parent string, report func(path, problem string)) func(path, problem string) {
+	return func(path, problem string) {
+		if path == "" || path[0] == '[' {
+			report(parent+path, problem)
+		} else {
+			report(parent+"."+path, problem)
 		}
 	}
 }
 
-// checkReferences reports names that one section uses and another does not
-// have, with the likeliest one.
-func (c *Config) checkReferences() {
-	at := c.document.at
-	issuers := map[string]bool{}
-	for _, i := range c.Issuers {
-		issuers[i.Name] = true
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Roles)) {
-		role := c.Roles[name]
-		for i, m := range role.Members {
-			if m.Issuer != "" && !issuers[m.Issuer] {
-				at(fmt.Sprintf("roles.%s.members[%d].issuer", name, i), unknown("issuer", m.Issuer, issuers))
-			}
-		}
-		for _, collection := range slices.Sorted(maps.Keys(role.Collections)) {
-			v, _, _ := strings.Cut(collection, "/")
-			if _, ok := c.Vaults[v]; !ok {
-				at(join("roles."+name+".collections", collection), unknown("vault", v, c.Vaults))
-			}
-		}
-	}
-	for i, r := range c.Routes {
-		path := fmt.Sprintf("routes[%d]", i)
-		for j, role := range r.Allow {
-			if _, ok := c.Roles[role]; !ok && !r.Allow.Open() {
-				at(fmt.Sprintf("%s.allow[%d]", path, j), unknown("role", role, c.Roles))
-			}
-		}
-		if r.Secret != "" {
-			c.checkSecret(path, r.Secret)
-		}
-		c.checkSelf(path, r.Upstream)
-	}
-}
-
-// checkSecret reports a secret that nobody could reach.
-func (c *Config) checkSecret(path, secret string) {
-	v, _, _ := strings.Cut(secret, "/")
-	if _, ok := c.Vaults[v]; !ok {
-		c.document.at(path+".secret", unknown("vault", v, c.Vaults))
-		return
-	}
-	if c.Policy.Replace != "" || strings.Count(secret, "/") < 2 {
-		return
-	}
-	collection := secret[:strings.LastIndexByte(secret, '/')]
-	for _, role := range c.Roles {
-		if _, ok := role.Collections[collection]; ok {
-			return
-		}
-	}
-	c.document.at(path+".secret", fmt.Sprintf("no role reaches %s, so nobody could use this route: add it to a role's collections", collection))
-}
-
-// checkSelf reports a route that leads back to us: to the admin's pages, or in
-// a circle.
-func (c *Config) checkSelf(path, upstream string) {
-	u, err := url.Parse(upstream)
-	if err != nil || u.Host == "" {
-		return // reported by the route itself
-	}
-	for setting, listen := range map[string]string{"listen": c.Listen, "admin.listen": c.Admin.Listen} {
-		host, port, err := net.SplitHostPort(listen)
-		if err != nil || port == "0" || u.Port() != port {
+func (c *Config) checkSections(report func(path, problem string)) {
+	for _, section := range []struct{ name, why string }{
+		{"routes", "nothing would be served"},
+		{"issuers", "nobody could prove who they are"},
+		{"audit", "no request is forwarded without a record"},
+	} {
+		if section.name == "issuers" && !slices.ContainsFunc(c.Routes, func(r proxy.Route) bool { return !r.Allow.Open() }) {
 			continue
 		}
-		mine, _ := isLoopback(net.JoinHostPort(u.Hostname(), "1"))
-		if strings.EqualFold(u.Hostname(), host) || mine {
-			c.document.at(path+".upstream", "leads back to our own "+setting)
+		if _, written := c.doc().places[section.name]; !written {
+			report(section.name, "is missing: "+section.why)
 		}
 	}
-}
-
-// checkVaults reports vaults that are not apart.
-func (c *Config) checkVaults() {
-	owner := map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(c.Vaults)) {
-		token := c.Vaults[name].Bitwarden.AccessToken
-		if token == nil {
-			continue
-		}
-		if first, ok := owner[token()]; ok {
-			c.document.at("vaults."+name+".bitwarden.access_token", fmt.Sprintf("is the same machine account as vault %s: give each environment one of its own", first))
-			continue
-		}
-		owner[token()] = name
-	}
-}
-
-// checkFiles reports files that are missing, and an audit key beside the log it
-// signs.
-func (c *Config) checkFiles() {
-	d := c.document
-	files := map[string]string{"tls.cert": c.TLS.Cert, "tls.key": c.TLS.Key, "telemetry.otlp.ca": c.Telemetry.OTLP.CA}
+	authn.Check(c.Issuers, under("issuers", report))
 	for i, issuer := range c.Issuers {
-		files[fmt.Sprintf("issuers[%d].ca", i)] = issuer.CA
-	}
-	for i, r := range c.Routes {
-		files[fmt.Sprintf("routes[%d].upstream_tls.ca", i)] = r.UpstreamTLS.CA
+		issuer.Check(under(fmt.Sprintf("issuers[%d]", i), report))
 	}
 	for name, v := range c.Vaults {
-		files["vaults."+name+".bitwarden.ca"] = v.Bitwarden.CA
+		if name == "" || strings.ContainsAny(name, "/ ") {
+			report("vaults."+name, "a vault's name is the first part of vault/collection: use no slash and no space")
+		}
+		v.Check(under("vaults."+name, report))
 	}
-	for path, name := range files {
-		if name == "" {
+	for i, route := range c.Routes {
+		route.Check(under(fmt.Sprintf("routes[%d]", i), report))
+	}
+	proxy.CheckConflicts(c.Routes, report)
+	c.rules().Check(report)
+	if _, written := c.doc().places["audit"]; written {
+		c.Audit.Check(under("audit", report))
+	}
+	c.Telemetry.Check(under("telemetry", report))
+}
+
+// rules is what policy sees of the configuration.
+func (c *Config) rules() policy.Rules {
+	rules := policy.Rules{Roles: c.Roles, Config: c.Policy}
+	for _, r := range c.Routes {
+		input := policy.RouteInput{Name: r.Name}
+		if !r.Allow.Open() {
+			input.Allow = r.Allow
+		}
+		rules.Routes = append(rules.Routes, input)
+	}
+	return rules
+}
+
+// checkVaults keeps environments apart: two vaults on one access token would be
+// two names for the same secrets.
+func (c *Config) checkVaults(report func(path, problem string)) {
+	holder := make(map[string]string)
+	for _, name := range slices.Sorted(maps.Keys(c.Vaults)) {
+		reveal := c.Vaults[name].Bitwarden.AccessToken
+		if reveal == nil {
 			continue
 		}
-		if f, err := os.Open(name); err != nil {
-			d.at(path, "cannot read "+name+": "+reason(err))
+		if first, taken := holder[reveal()]; taken {
+			report("vaults."+name+".bitwarden.access_token", fmt.Sprintf("is also the access token of vault %s: give each vault a machine account of its own", first))
 		} else {
-			f.Close()
+			holder[reveal()] = name
 		}
 	}
-	key := d.nodes["audit.key"]
-	if key == nil || c.Audit.Dir == "" {
+}
+
+func (c *Config) checkRoles(report func(path, problem string)) {
+	issuers := make([]string, len(c.Issuers))
+	for i, issuer := range c.Issuers {
+		issuers[i] = issuer.Name
+	}
+	for name, role := range c.Roles {
+		for i, member := range role.Members {
+			if member.Issuer != "" && !slices.Contains(issuers, member.Issuer) {
+				report(fmt.Sprintf("roles.%s.members[%d].issuer", name, i), missing("issuer", member.Issuer, issuers))
+			}
+		}
+		for collection := range role.Collections {
+			if v, _, ok := strings.Cut(collection, "/"); ok && !has(c.Vaults, v) {
+				report("roles."+name+".collections."+collection, missing("vault", v, slices.Sorted(maps.Keys(c.Vaults))))
+			}
+		}
+	}
+}
+
+func (c *Config) checkRoutes(report func(path, problem string)) {
+	for i, route := range c.Routes {
+		at := fmt.Sprintf("routes[%d].", i)
+		if route.Allow != nil && len(route.Allow) == 0 {
+			report(at+"allow", "an empty list grants nothing: name a role, or remove the key")
+		}
+		if binding, err := route.Binding(); err == nil {
+			c.checkLoop(binding.Destination, at+"upstream", report)
+		}
+		if route.Secret == "" {
+			continue
+		}
+		ref, err := vault.ParseReference(route.Secret)
+		if err != nil {
+			report(at+"secret", err.Error())
+			continue
+		}
+		if !has(c.Vaults, ref.Collection.Vault) {
+			report(at+"secret", missing("vault", ref.Collection.Vault, slices.Sorted(maps.Keys(c.Vaults))))
+			continue
+		}
+		c.checkReach(route, ref.Collection.String(), at, report)
+	}
+}
+
+// checkReach reports a route that nobody can use: no role reaches its secret,
+// or none of those it allows does.
+func (c *Config) checkReach(route proxy.Route, collection, at string, report func(path, problem string)) {
+	var reaching []string
+	for name, role := range c.Roles {
+		if has(role.Collections, collection) {
+			reaching = append(reaching, name)
+		}
+	}
+	slices.Sort(reaching)
+	switch {
+	case c.Policy.Replace != "": // a policy of one's own may reach it otherwise
+	case len(reaching) == 0:
+		report(at+"secret", fmt.Sprintf("no role reaches %s: nobody can use this route; add the collection to a role", collection))
+	case len(route.Allow) > 0 && !route.Allow.Open() && !slices.ContainsFunc(route.Allow, func(role string) bool { return slices.Contains(reaching, role) }):
+		report(at+"allow", fmt.Sprintf("none of these roles reaches %s: nobody can use this route; %s does", collection, strings.Join(reaching, ", ")))
+	}
+}
+
+// checkKeys keeps the keys of the evidence apart from it, and from each other.
+func (c *Config) checkKeys(secretFiles map[string]string, report func(path, problem string)) {
+	if file := secretFiles["audit.key"]; file != "" && c.Audit.Dir != "" && inside(c.Audit.Dir, file) {
+		report("audit.key", "the key lies in the directory that it signs: whoever can change the log could sign the change; move it elsewhere")
+	}
+	if c.FingerprintKey == nil {
 		return
 	}
-	if m := reference.FindStringSubmatch(key.Value); m != nil && m[1] == "file" {
-		if rel, err := filepath.Rel(c.Audit.Dir, d.abs(m[2])); err == nil && filepath.IsLocal(rel) {
-			d.at("audit.key", "the key lies in the directory it vouches for: whoever can change the log could sign the change. Move it elsewhere")
-		}
+	if len(c.FingerprintKey()) < 16 {
+		report("fingerprint_key", "too short: values could be guessed from their fingerprints; make 16 bytes or more, such as with openssl rand -hex 32")
+	}
+	if c.Audit.Key != nil && c.Audit.Key() == c.FingerprintKey() {
+		report("fingerprint_key", "is the audit log's signing key: make another, such as with openssl rand -hex 32")
 	}
 }
 
-// unknown says that a name is not there, and which one may be meant.
-func unknown[V any](kind, name string, known map[string]V) string {
+// inside says whether a file is below a directory, links followed where they
+// exist.
+func inside(dir, file string) bool {
+	resolve := func(name string) string {
+		if real, err := filepath.EvalSymlinks(name); err == nil {
+			return real
+		}
+		return name
+	}
+	rel, err := filepath.Rel(resolve(dir), resolve(file))
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+func has[V any](m map[string]V, key string) bool {
+	_, ok := m[key]
+	return ok
+}
+
+// missing says that a name refers to nothing, and what there is.
+func missing(kind, name string, known []string) string {
 	text := fmt.Sprintf("there is no %s %q", kind, name)
-	if near := nearest(name, known); near != "" {
-		return text + ": did you mean " + near + "?"
+	if close := closest(name, known); close != "" {
+		return text + ": did you mean " + close + "?"
 	}
 	if len(known) == 0 {
-		return text + ": none is configured"
+		return text + ": define it first"
 	}
-	return text + ": there is " + strings.Join(sortedKeys(known), ", ")
-}
-
-// isLoopback says whether an address to listen on is reached from this machine
-// only.
-func isLoopback(address string) (bool, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || port == "" {
-		return false, fmt.Errorf("%q is not an address: want host:port, such as 127.0.0.1:8443", address)
-	}
-	if host == "localhost" {
-		return true, nil
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil && host != "" {
-		return false, nil // a name, of any address
-	}
-	return addr.IsLoopback(), nil
-}
-
-// reason is why a file cannot be read, without the path that the text has
-// already.
-func reason(err error) string {
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathErr.Err.Error()
-	}
-	return err.Error()
+	return text + ": there is " + strings.Join(known, ", ")
 }
