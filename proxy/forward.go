@@ -40,6 +40,8 @@ func (x *exchange) forward() (failure *refused) {
 			code = panicked
 		case failure != nil:
 			code = failure.Code
+		case x.out.status == http.StatusSwitchingProtocols && context.Cause(ctx) != nil: // httputil does not say why
+			code = flow.failure(ctx, io.ErrUnexpectedEOF).Code
 		}
 		x.sent, x.received = flow.sent.Load(), flow.received.Load()
 		x.outcome(code)
@@ -147,6 +149,7 @@ func (x *exchange) accept(res *http.Response, flow *flow) error {
 		}
 	}
 	cleanResponse(res.Header)
+	res.Trailer = nil // what it announces; the fields themselves are passed on when they come
 	flow.response(res)
 	return nil
 }
