@@ -1,9 +1,9 @@
 package config_test
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,11 +109,12 @@ func TestEveryProblemIsFoundAndPlaced(t *testing.T) {
 				got += "\n"
 			}
 			if *update {
-				updated := comment
+				var updated strings.Builder
+				updated.WriteString(comment)
 				for _, s := range append(slices.DeleteFunc(files, func(s section) bool { return s.name == "want" }), section{"want", got}) {
-					updated += "-- " + s.name + " --\n" + s.text
+					updated.WriteString("-- " + s.name + " --\n" + s.text)
 				}
-				if err := os.WriteFile(absolute, []byte(updated), 0o644); err != nil {
+				if err := os.WriteFile(absolute, []byte(updated.String()), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			} else if got != want {
@@ -133,8 +134,9 @@ func printsNothing(t *testing.T, c *config.Config) {
 	if c == nil {
 		return
 	}
-	encoded, _ := json.Marshal(c) // fails on the funcs, which is as well
-	texts := []string{string(encoded)}
+	var logged strings.Builder
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("loaded", "config", c)
+	texts := []string{logged.String()}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		texts = append(texts, fmt.Sprintf(verb, c), fmt.Sprintf(verb, *c))
 	}

@@ -35,10 +35,10 @@ func TestEveryFieldCanBeSet(t *testing.T) {
 			walk(typ.Elem(), path)
 		case reflect.Struct:
 			fields := 0
-			for i := range typ.NumField() {
-				if key := typ.Field(i).Tag.Get("yaml"); key != "" && key != "-" {
+			for field := range typ.Fields() {
+				if key := field.Tag.Get("yaml"); key != "" && key != "-" {
 					fields++
-					walk(typ.Field(i).Type, path+"."+key)
+					walk(field.Type, path+"."+key)
 				}
 			}
 			if fields == 0 && !reflect.PointerTo(typ).Implements(text) {

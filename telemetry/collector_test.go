@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	collogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	colmetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
@@ -100,7 +101,7 @@ func overHTTPS(t *testing.T) *collector {
 	c := &collector{protocol: "http"}
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var request, reply proto.Message
-		seen := func() {}
+		var seen func()
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/v1/traces"):
 			m := new(coltrace.ExportTraceServiceRequest)
@@ -255,7 +256,11 @@ func start(t *testing.T, s telemetry.Setup) (*telemetry.Telemetry, *output) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { tel.Shutdown(context.Background()) })
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		tel.Shutdown(ctx)
+	})
 	return tel, log
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -60,9 +61,7 @@ func TestABadCollectorCostsALineAndACounter(t *testing.T) {
 	defer other.Close()
 	echo := func(status int, header http.Header, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			for name, values := range header {
-				w.Header()[name] = values
-			}
+			maps.Copy(w.Header(), header)
 			w.WriteHeader(status)
 			w.Write([]byte(body + r.Header.Get("X-Token")))
 		}

@@ -15,10 +15,12 @@ import (
 	"github.com/vaultspan/vaultspan/telemetry"
 )
 
+type contextKey struct{}
+
 func TestALogLineHoldsPlainValuesAndTheTypesOfAllOthers(t *testing.T) { // M08, M13, M14
 	tel, log := start(t, telemetry.Setup{Config: telemetry.Config{LogLevel: slog.LevelDebug}})
 	reveal := secret(canary)
-	request, _ := http.NewRequestWithContext(context.WithValue(t.Context(), struct{}{}, canary), http.MethodGet, "https://u:"+canary+"@127.0.0.1:1/p?key="+canary, nil)
+	request, _ := http.NewRequestWithContext(context.WithValue(t.Context(), contextKey{}, canary), http.MethodGet, "https://u:"+canary+"@127.0.0.1:1/p?key="+canary, nil)
 	request.Header.Set("Authorization", "Bearer "+canary)
 	_, failed := http.DefaultTransport.RoundTrip(request)
 	_, failedToo := (&http.Client{}).Do(request)

@@ -73,7 +73,8 @@ func TestAHundredThousandPathsMakeFewSeries(t *testing.T) { // M09
 	}
 	for i := range 100_000 {
 		requests.Add(t.Context(), 1, metric.WithAttributes(
-			attr.URLPath.String(fmt.Sprint("/", i)), attr.HTTPRequestMethod.String(fmt.Sprint("M", i)), attribute.String("user_agent.original", fmt.Sprint(i))))
+			attr.URLPath.String(fmt.Sprint("/", i)), attr.HTTPRequestMethod.String(fmt.Sprint("M", i)),
+			attr.ServerAddress.String(fmt.Sprint(i, ".example.com")), attribute.String("user_agent.original", fmt.Sprint(i))))
 	}
 	n := 0
 	for series := range scrape(t, tel) {

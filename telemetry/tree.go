@@ -25,7 +25,7 @@ import (
 //	POST stripe                      SERVER     3.1ms  status=200 route=stripe
 //	├─ authenticate                            12µs  issuer=corp kind=human method=bearer
 //	├─ decide                                   4µs  allow=true role=payments-engineer
-//	├─ lease                                    1µs  collection=prod/payments ⇢ fetched by 4bf92f35
+//	├─ lease                                    1µs  secret=STRIPE_API_KEY stale=false ⇢ fetched by 4bf92f35
 //	├─ record                                 901µs  seq=12
 //	└─ POST api.stripe.com           CLIENT   1.9ms  status=200
 //
@@ -177,7 +177,6 @@ var drawn = []struct {
 	{attr.DecisionRevision, "revision", true},
 	{attr.DecisionCached, "cached", false},
 	{attr.Collection, "collection", false},
-	{attr.SecretCollection, "collection", false},
 	{attr.SecretName, "secret", false},
 	{attr.SecretVersion, "version", true},
 	{attr.SecretAge, "age", true},
@@ -201,6 +200,8 @@ func (t *Tree) attributes(s sdktrace.ReadOnlySpan) []string {
 		case !ok:
 		case d.varies && t.opts.Stable:
 			list = append(list, t.paint("2", d.label+"=")+"…")
+		case value.Type() == attribute.FLOAT64: // seconds
+			list = append(list, t.paint("2", d.label+"=")+round(time.Duration(value.AsFloat64()*float64(time.Second))).String())
 		default:
 			list = append(list, t.paint("2", d.label+"=")+printable(value.String()))
 		}

@@ -60,7 +60,7 @@ func request(ctx context.Context, tracer trace.Tracer, fetched trace.SpanContext
 	s.SetAttributes(attr.DecisionAllow.Bool(true), attr.DecisionRole.String("payments-engineer\x1b[2J"), attr.DecisionCached.Bool(false))
 	s.End()
 	s = span(ctx, attr.SpanLease, trace.WithLinks(trace.Link{SpanContext: fetched}))
-	s.SetAttributes(attr.SecretCollection.String("prod/payments"), attr.SecretVersion.String("2026-01-02.aa"), attr.SecretStale.Bool(false))
+	s.SetAttributes(attr.SecretName.String("STRIPE_API_KEY"), attr.SecretVersion.String("2026-01-02.aa"), attr.SecretStale.Bool(false))
 	s.End()
 	attempt, client := tracer.Start(ctx, "POST api.stripe.com", trace.WithSpanKind(trace.SpanKindClient))
 	s = span(attempt, "connect")
