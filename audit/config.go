@@ -24,9 +24,9 @@ type Config struct {
 	Wait time.Duration `yaml:"wait"`
 	// Mode is strict (the default: durable before the credential leaves) or
 	// buffered (written in order, not waited for: a crash can lose the records
-	// of the last moments, though never unnoticed when their outcome survives).
+	// of what was sent in the last moments).
 	Mode string `yaml:"mode"`
-	// SegmentSize is when a new file is begun, from 64KiB to 1GiB. Default: 64MiB.
+	// SegmentSize is when a new file is begun, from 4KiB to 1GiB. Default: 64MiB.
 	SegmentSize Bytes `yaml:"segment_size"`
 }
 
@@ -46,7 +46,7 @@ func (c Config) Check(report func(path, problem string)) {
 	if c.Mode != "" && c.Mode != ModeStrict && c.Mode != ModeBuffered {
 		report("mode", fmt.Sprintf("is %q: choose strict or buffered", c.Mode))
 	}
-	if c.SegmentSize != 0 && (c.SegmentSize < 64<<10 || c.SegmentSize > 1<<30) {
-		report("segment_size", fmt.Sprintf("is %s: choose from 64KiB to 1GiB", c.SegmentSize))
+	if c.SegmentSize != 0 && (c.SegmentSize < 4<<10 || c.SegmentSize > 1<<30) {
+		report("segment_size", fmt.Sprintf("is %s: choose from 4KiB to 1GiB", c.SegmentSize))
 	}
 }

@@ -15,16 +15,26 @@ type draft struct {
 
 // put adds a record, and before it another one if the clock was set.
 func (d *draft) put(at moment, kind string, body []byte) (seq uint64) {
-	if jump := d.clock.jump(at); jump != 0 {
-		e := Event{Kind: KindChange, Code: CodeClock}
-		if jump < 0 {
-			e.Detail = fmt.Sprintf("the clock was set back by %s", -jump)
-		} else {
-			e.Detail = fmt.Sprintf("the clock was set forward by %s", jump)
-		}
-		d.add(at, KindChange, appendBody(nil, &e))
-	}
+	d.jumped(at, d.clock.jump(at))
 	return d.add(at, kind, body)
+}
+
+// first adds the checkpoint that a batch begins with: nothing may come before it.
+func (d *draft) first(at moment, body []byte) {
+	jump := d.clock.jump(at)
+	d.add(at, KindCheckpoint, body)
+	d.jumped(at, jump)
+}
+
+func (d *draft) jumped(at moment, by time.Duration) {
+	if by == 0 {
+		return
+	}
+	e := Event{Kind: KindChange, Code: CodeClock, Detail: fmt.Sprintf("the clock was set forward by %s", by)}
+	if by < 0 {
+		e.Detail = fmt.Sprintf("the clock was set back by %s", -by)
+	}
+	d.add(at, KindChange, appendBody(nil, &e))
 }
 
 func (d *draft) add(at moment, kind string, body []byte) (seq uint64) {

@@ -55,10 +55,3 @@ func parseKey(private string) (note.Signer, string, error) {
 	}
 	return signer, public, nil
 }
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
-}

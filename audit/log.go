@@ -57,12 +57,8 @@ type Receipt struct {
 // Open takes the directory of c for this process, recovers what a crash left,
 // and begins to write. It fails rather than write beside damage it found.
 func Open(s Setup) (*Log, error) {
-	bad := error(nil)
-	s.Config.Check(func(path, problem string) {
-		if path != "segment_size" { // small segments are odd, not wrong
-			bad = errors.Join(bad, fmt.Errorf("audit: %s %s", path, problem))
-		}
-	})
+	var bad error
+	s.Config.Check(func(path, problem string) { bad = errors.Join(bad, fmt.Errorf("audit: %s %s", path, problem)) })
 	if bad != nil {
 		return nil, bad
 	}

@@ -276,6 +276,9 @@ func (q *queue) close() {
 
 // closing is the outcome that nobody reported.
 func closing(attempt, code string) Event {
-	trace, _, _ := cutLast(attempt, "-")
-	return Event{Kind: KindOutcome, Trace: trace, Attempt: strings.Clone(attempt), Code: code}
+	e := Event{Kind: KindOutcome, Attempt: attempt, Code: code}
+	if i := strings.LastIndexByte(attempt, '-'); i >= 0 {
+		e.Trace = attempt[:i]
+	}
+	return e
 }

@@ -229,7 +229,7 @@ func (p *past) describe(dir string) error {
 		if err != nil {
 			return fmt.Errorf("recover audit directory: %w", err)
 		}
-		p.torn = append(p.torn, fmt.Sprintf("%d bytes of %s (sha256 %x)", len(data), segment, sha256.Sum256(data)))
+		p.torn = append(p.torn, fmt.Sprintf("cut %d bytes of %s (sha256 %x)", len(data), segment, sha256.Sum256(data)))
 		p.cut += uint64(len(data))
 	}
 	return nil
@@ -279,11 +279,8 @@ func (p *past) repair(q *queue, now func() moment) *batch {
 	}
 	slices.Sort(orphans)
 	if p.unsigned > 0 || len(orphans) > 0 || len(p.torn) > 0 {
-		detail := fmt.Sprintf("%d records came back unsigned; %d attempts had no outcome", p.unsigned, len(orphans))
-		for _, t := range p.torn {
-			detail += "; cut " + t
-		}
-		e := Event{Kind: KindChange, Code: CodeRecovered, Count: p.cut, Detail: detail}
+		found := append([]string{fmt.Sprintf("%d records came back unsigned; %d attempts had no outcome", p.unsigned, len(orphans))}, p.torn...)
+		e := Event{Kind: KindChange, Code: CodeRecovered, Count: p.cut, Detail: strings.Join(found, "; ")}
 		q.put(&entry{kind: KindChange, body: appendBody(nil, &e)}, now)
 	}
 	for _, attempt := range orphans {

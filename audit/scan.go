@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // The fields a record may have, in the order they must come in. A line that is
@@ -75,7 +76,7 @@ var errShape = errors.New("not a record as this version writes it")
 // scan takes a line apart, in one pass and without allocating.
 func scan(line []byte, r *record) error {
 	*r = record{}
-	if len(line) < 2 || line[0] != '{' || line[len(line)-1] != '}' {
+	if len(line) < 2 || line[0] != '{' || line[len(line)-1] != '}' || !utf8.Valid(line) {
 		return errShape
 	}
 	rest := line[1 : len(line)-1]

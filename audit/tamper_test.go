@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,9 +59,7 @@ func (b *bench) tampered(files map[string][]byte, since ...string) error {
 
 func with(files map[string][]byte, name string, data []byte) map[string][]byte {
 	out := map[string][]byte{}
-	for n, d := range files {
-		out[n] = d
-	}
+	maps.Copy(out, files)
 	if out[name] = data; data == nil {
 		delete(out, name)
 	}
@@ -221,11 +220,13 @@ func TestARolledBackLogIsFoundByACheckpointKeptElsewhere(t *testing.T) {
 }
 
 // whole0 verifies with the key alone.
-func (b *bench) whole0() {
+func (b *bench) whole0() audit.Report {
 	b.t.Helper()
-	if _, err := b.verify(); err != nil {
+	r, err := b.verify()
+	if err != nil {
 		b.t.Fatal(err)
 	}
+	return r
 }
 
 // A log that was edited while nobody wrote it is not signed again.

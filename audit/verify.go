@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/mod/sumdb/note"
@@ -36,8 +39,13 @@ func Verify(o VerifyOptions) (Report, error) {
 	}
 	// Before the segments: while a log is being written it only lags behind them.
 	saved, err := savedCheckpoint(o.Dir, verifier)
-	if err != nil {
+	if _, unread := errors.AsType[*fs.PathError](err); unread {
+		return v.report, fmt.Errorf("verify audit log: %w", err)
+	} else if err != nil {
 		return v.report, &Damage{What: Edited, File: checkpointName, Detail: err.Error()}
+	}
+	if v.firsts, err = segmentsOf(o.Dir); err != nil {
+		return v.report, err
 	}
 	if saved != nil {
 		v.since = append(v.since, witness{*saved, true})
@@ -100,6 +108,10 @@ func (v *verification) segments() error {
 	}
 	for i := 0; v.exists(i); i++ {
 		first, due := v.firsts[i], v.chain.seq+1
+		if first > due && v.overlooked(due) {
+			v.firsts = slices.Insert(v.firsts, i, due)
+			first = due
+		}
 		if first > due {
 			return place{file: segmentName(first)}.damage(due, Deleted, "records %d to %d are missing before it", due, first-1)
 		}
@@ -107,10 +119,13 @@ func (v *verification) segments() error {
 			at := place{v.at.file, max(v.at.line-int(due-first)+1, 1)}
 			return at.damage(first, Inserted, "%s begins with this record", segmentName(first))
 		}
-		if err := v.segment(i); err != nil {
+		last, err := v.segment(i)
+		if err != nil {
 			return err
 		}
-		v.report.Segments++
+		if v.report.Segments++; last {
+			break // whatever has been begun since
+		}
 	}
 	if v.report.Segments == 0 {
 		return place{file: "."}.damage(1, Deleted, "there is no segment")
@@ -122,19 +137,32 @@ func (v *verification) segments() error {
 // looks again, for the log may be in use.
 func (v *verification) exists(i int) bool {
 	if i >= len(v.firsts) {
-		if firsts, err := segmentsOf(v.dir); err == nil && len(firsts) >= i {
-			v.firsts = firsts
+		firsts, err := segmentsOf(v.dir)
+		if err != nil {
+			return false
+		}
+		for _, first := range firsts {
+			if n := len(v.firsts); n == 0 || first > v.firsts[n-1] {
+				v.firsts = append(v.firsts, first)
+			}
 		}
 	}
 	return i < len(v.firsts)
 }
 
+// overlooked reports whether a segment is there that was not listed: a directory
+// being written to may list a younger file and not an older one.
+func (v *verification) overlooked(first uint64) bool {
+	_, err := os.Stat(filepath.Join(v.dir, segmentName(first)))
+	return err == nil
+}
+
 // segment reads the i-th segment. If a successor turns up at its end, it was
-// written to in the meantime and is read on.
-func (v *verification) segment(i int) error {
+// written to in the meantime and is read on; if none does, it was the last.
+func (v *verification) segment(i int) (last bool, err error) {
 	l, err := openLines(v.dir, v.firsts[i])
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer l.close()
 	for {
@@ -144,10 +172,10 @@ func (v *verification) segment(i int) error {
 			limit = v.limit(i + 1)
 		}
 		if err := v.lines(l, i, limit); err != nil {
-			return err
+			return false, err
 		}
 		if followed || !v.exists(i+1) {
-			return v.close(l, followed, limit)
+			return !followed, v.close(l, followed, limit)
 		}
 	}
 }

@@ -177,7 +177,7 @@ func (w *writer) write(b *batch, sign bool) (signed bool, err error) {
 		if checkpoint.Note, err = signTree(w.signer, &w.head.tree); err != nil {
 			return false, err
 		}
-		d.put(at, KindCheckpoint, appendBody(nil, &checkpoint))
+		d.first(at, appendBody(nil, &checkpoint))
 	}
 	for _, en := range b.entries {
 		if en.seq = 0; en.state.Load() == abandoned {
