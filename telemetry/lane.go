@@ -200,3 +200,10 @@ func (r *reporter) say(ctx context.Context, msg string, attrs ...slog.Attr) {
 func (r *reporter) Handle(err error) {
 	r.say(context.Background(), "the OpenTelemetry SDK reports a problem", slog.String("type", fmt.Sprintf("%T", err)))
 }
+
+// Println implements promhttp.Logger. What /metrics leaves out, such as a metric
+// that two packages declare differently, is a mistake of ours; it names metrics
+// and labels, which come from lists.
+func (r *reporter) Println(v ...any) {
+	r.say(context.Background(), "/metrics is not complete", slog.String("reason", printable(fmt.Sprintln(v...))))
+}

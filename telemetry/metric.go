@@ -66,7 +66,7 @@ func (b bare) Offer(ctx context.Context, t time.Time, v exemplar.Value, _ []attr
 // meters makes the meter provider, read by /metrics and by the given reader.
 // Exemplars point to traces that are sent somewhere. When none is, the trace id
 // still finds the request in the audit log, so all are offered.
-func meters(res *resource.Resource, maxSeries int, push sdkmetric.Reader, tracing bool) (*sdkmetric.MeterProvider, http.Handler, error) {
+func meters(res *resource.Resource, maxSeries int, push sdkmetric.Reader, tracing bool, report *reporter) (*sdkmetric.MeterProvider, http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	pull, err := otelprom.New(otelprom.WithRegisterer(registry), otelprom.WithoutScopeInfo())
 	if err != nil {
@@ -86,6 +86,7 @@ func meters(res *resource.Resource, maxSeries int, push sdkmetric.Reader, tracin
 	handler := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		EnableOpenMetrics:   true, // the only text format with exemplars
 		ErrorHandling:       promhttp.ContinueOnError,
+		ErrorLog:            report,
 		MaxRequestsInFlight: 4,
 		Timeout:             10 * time.Second,
 	})

@@ -131,3 +131,19 @@ func TestMetricsTakeExactlyTheKeysThatAreNotForSpansOnly(t *testing.T) {
 	}
 	t.Error("no series")
 }
+
+func TestAMetricThatTwoPackagesDeclareDifferentlyIsSaid(t *testing.T) {
+	tel, log := start(t, telemetry.Setup{})
+	meter := tel.MeterProvider.Meter(attr.Scope)
+	for _, unit := range []string{"{request}", "{record}"} {
+		counter, err := meter.Int64Counter(attr.MetricAuditUnavailable, metric.WithUnit(unit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		counter.Add(t.Context(), 1)
+	}
+	scrape(t, tel)
+	if lines := log.lines(t); len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0]["reason"]), "vaultspan_audit_unavailable") {
+		t.Errorf("log %s", log)
+	}
+}

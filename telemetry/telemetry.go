@@ -159,7 +159,7 @@ func (t *Telemetry) start(life context.Context, s Setup, list []target, res *res
 	tracers := sdktrace.NewTracerProvider(opts...)
 	t.TracerProvider, t.stop = tracers, append(t.stop, tracers.Shutdown)
 
-	meters, handler, err := meters(res, s.Config.MaxSeries, push, len(processors) > 0)
+	meters, handler, err := meters(res, s.Config.MaxSeries, push, len(processors) > 0, t.report)
 	if err != nil {
 		return err
 	}

@@ -234,8 +234,8 @@ func (t *Tree) paint(style, text string) string {
 // the screen.
 func printable(s string) string {
 	runes := []rune(s)
-	if len(runes) > 80 {
-		runes = append(runes[:79], '…')
+	if len(runes) > 160 {
+		runes = append(runes[:159], '…')
 	}
 	for i, r := range runes {
 		if !unicode.IsPrint(r) {
