@@ -43,6 +43,7 @@ func (p *program) check(ctx context.Context, path string, online bool) error {
 	if len(problems) > 0 {
 		return p.report(problems)
 	}
+	p.warn(cfg)
 	fmt.Fprintf(p.stdout, "%s: %d routes, %d roles, %d issuers, %d vaults: no problem found\n",
 		path, len(cfg.Routes), len(cfg.Roles), len(cfg.Issuers), len(cfg.Vaults))
 	if !online {

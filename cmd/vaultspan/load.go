@@ -22,7 +22,15 @@ func (p *program) load(ctx context.Context, path string) (*config.Config, error)
 	if len(problems) > 0 {
 		return nil, p.report(problems)
 	}
+	p.warn(cfg)
 	return cfg, nil
+}
+
+// warn prints what works but should be looked at.
+func (p *program) warn(cfg *config.Config) {
+	for _, warning := range cfg.Warnings() {
+		fmt.Fprintln(p.stderr, "warning: "+warning.Error())
+	}
 }
 
 // examine finds every problem that can be found offline.

@@ -25,7 +25,7 @@ const lookEvery = time.Second
 func (s *server) watch(ctx context.Context, i *instance, hangup <-chan os.Signal) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
-	seen := digest(i.current.config.Files())
+	seen := digest(watched(i.current.config))
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,12 +33,12 @@ func (s *server) watch(ctx context.Context, i *instance, hangup <-chan os.Signal
 		case <-hangup:
 			s.reload(ctx, i)
 		case <-ticker.C:
-			if digest(i.current.config.Files()) == seen {
+			if digest(watched(i.current.config)) == seen {
 				continue
 			}
 			s.reload(ctx, i)
 		}
-		seen = digest(i.current.config.Files())
+		seen = digest(watched(i.current.config))
 	}
 }
 
@@ -113,10 +113,17 @@ func (m reloadMeters) count(ctx context.Context, err error) {
 	m.reloads.Add(ctx, 1, metric.WithAttributes(attr.Result.String(result)))
 }
 
+// watched lists the files to look at: those the configuration was made of, and
+// the modules that its globs match by now.
+func watched(cfg *config.Config) []string {
+	deny, replace, _ := cfg.Policy.Files() // one that is missing by now is among Files already
+	return slices.Concat(cfg.Files(), deny, replace)
+}
+
 // digest names the content of files. One that cannot be read counts as such.
 func digest(files []string) string {
 	h := sha256.New()
-	for _, name := range slices.Sorted(slices.Values(files)) {
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(files))) {
 		content, err := os.ReadFile(name)
 		sum := sha256.Sum256(content)
 		fmt.Fprintf(h, "%q %x %t\n", name, sum, err == nil)
