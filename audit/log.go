@@ -25,7 +25,8 @@ type Setup struct {
 	Logger *slog.Logger         // the process log. Default: none
 	Meter  metric.MeterProvider // Default: none
 	// OnCheckpoint receives each signed checkpoint once it is durable, so that a
-	// copy lives elsewhere. It is called in order and must not block for long.
+	// copy lives elsewhere. It is called in order, first from within Open, and
+	// must not block for long: nothing is written meanwhile.
 	OnCheckpoint func(note string)
 	// Now is the wall clock. Default: time.Now.
 	Now func() time.Time

@@ -40,6 +40,7 @@ type entry struct {
 
 // batch is what one write and one fsync make durable.
 type batch struct {
+	at      moment // taken from the queue: earlier than what is put in it after
 	entries []*entry
 	done    chan struct{}
 }
@@ -160,6 +161,7 @@ func (q *queue) take(second bool, now func() moment) *batch {
 		}
 	}
 	b := q.next
+	b.at = now()
 	q.next, q.bytes = &batch{done: make(chan struct{})}, 0
 	return b
 }

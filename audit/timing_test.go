@@ -173,14 +173,14 @@ func TestOneCheckpointForEachSecondOfActivity(t *testing.T) {
 	})
 }
 
-// N25: however many, each refusal is counted once; and those of another caller
-// are not lost among them.
+// N25: however many, each refusal is counted once; and those of another caller,
+// and what is allowed, are not lost among them.
 func TestAFloodOfRefusalsIsCountedExactly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		l := b.open()
 		const perSecond, callers, seconds = 50_000, 8, 2
-		for range seconds {
+		for n := range seconds {
 			var wg sync.WaitGroup
 			for c := range callers {
 				wg.Go(func() {
@@ -190,6 +190,8 @@ func TestAFloodOfRefusalsIsCountedExactly(t *testing.T) {
 				})
 			}
 			l.Refusal(audit.Event{Trace: "alone", Code: "denied", Status: 403, Subject: "carol"})
+			b.intent(l, n)
+			l.Outcome(outcome(n))
 			wg.Wait()
 			time.Sleep(time.Second)
 		}
@@ -211,7 +213,7 @@ func TestAFloodOfRefusalsIsCountedExactly(t *testing.T) {
 		if alone != seconds || written+counted != perSecond*seconds || written > 10*callers*(seconds+1) {
 			t.Errorf("%d written, %d counted, %d alone", written, counted, alone)
 		}
-		if r := b.whole(); r.Refusals != perSecond*seconds+seconds {
+		if r := b.whole(); r.Refusals != perSecond*seconds+seconds || r.Outcomes != seconds {
 			t.Errorf("report: %+v", r)
 		}
 	})

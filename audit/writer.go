@@ -154,7 +154,7 @@ func (w *writer) write(b *batch, sign bool) (signed bool, err error) {
 			return false, err
 		}
 	}
-	at := w.log.moment()
+	at := b.at
 	if len(b.entries) > 0 {
 		at = b.entries[0].at // no later than the records that follow
 	}
