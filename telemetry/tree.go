@@ -132,6 +132,9 @@ func (t *Tree) draw(root sdktrace.ReadOnlySpan, spans []sdktrace.ReadOnlySpan) s
 	}
 	t.line(&b, "", root)
 	below(root, "")
+	if !t.opts.Stable {
+		b.WriteString("\n")
+	}
 	return b.String()
 }
 
@@ -197,7 +200,7 @@ func (t *Tree) attributes(s sdktrace.ReadOnlySpan) []string {
 	for _, d := range drawn {
 		value, ok := values[d.key]
 		switch {
-		case !ok:
+		case !ok || value.String() == "":
 		case d.varies && t.opts.Stable:
 			list = append(list, t.paint("2", d.label+"=")+"…")
 		case value.Type() == attribute.FLOAT64: // seconds
