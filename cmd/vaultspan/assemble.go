@@ -110,7 +110,7 @@ func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 	i.serving.Store(next)
 	i.rebind(next)
 	i.retire(last)
-	i.log.Change(audit.Event{Revision: engine.Revision(), Detail: "configuration active"})
+	i.log.Change(audit.Event{Code: "activated", Revision: engine.Revision(), Detail: "configuration active"})
 	return nil
 }
 
@@ -149,7 +149,7 @@ func (i *instance) open(name string, settings vault.Config, bindings []vault.Bin
 
 // secretChanged writes down that a version came, or went.
 func (i *instance) secretChanged(c vault.Change) {
-	i.log.Change(audit.Event{Secret: c.Secret, Version: c.Version, Fingerprint: c.Fingerprint, Detail: c.String()})
+	i.log.Change(audit.Event{Code: "secret", Secret: c.Secret, Version: c.Version, Fingerprint: c.Fingerprint, Detail: c.String()})
 }
 
 // rebind gives each vault the bindings of one configuration and no others.

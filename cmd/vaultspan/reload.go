@@ -55,7 +55,7 @@ func (s *server) reload(ctx context.Context, i *instance) {
 		text := err.Error()
 		s.reloadError.Store(&text)
 		i.logger.Error("configuration refused: the last good one is still served", "error", text)
-		i.log.Change(audit.Event{Detail: "configuration refused"})
+		i.log.Change(audit.Event{Code: "refused", Detail: "configuration refused: the last good one is served"})
 		return
 	}
 	s.reloadError.Store(nil)

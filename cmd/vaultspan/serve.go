@@ -94,8 +94,8 @@ func (s *server) run(ctx context.Context, cfg *config.Config) (err error) {
 		return err
 	}
 	defer i.close()
-	log.Change(audit.Event{Detail: "started " + version()})
-	defer log.Change(audit.Event{Detail: "stopped"})
+	log.Change(audit.Event{Code: "started", Detail: "vaultspan " + version()})
+	defer log.Change(audit.Event{Code: "stopped"})
 	return s.listen(ctx, i, tel)
 }
 
