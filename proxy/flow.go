@@ -36,6 +36,7 @@ type flow struct {
 	received atomic.Int64
 	reading  atomic.Bool // the caller's body is being waited for
 	answered atomic.Bool // the upstream's header is there
+	body     *upload     // the caller's, or nil
 	idle     *time.Timer
 	detach   func() bool
 
@@ -58,15 +59,18 @@ func newFlow(ctx context.Context, x *exchange, cancel context.CancelCauseFunc) *
 	return f
 }
 
-// stop ends the watching.
+// stop ends the watching, and the reading of the caller's body.
 func (f *flow) stop() {
 	f.detach()
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.stopped = true
 	f.idle.Stop()
 	if f.recheck != nil {
 		f.recheck.Stop()
+	}
+	f.mu.Unlock()
+	if f.body != nil {
+		f.body.end()
 	}
 }
 
@@ -152,28 +156,52 @@ func (f *flow) request(body io.ReadCloser) io.ReadCloser {
 	if body == nil || body == http.NoBody {
 		return body
 	}
-	return &upload{http.MaxBytesReader(nil, body, int64(f.x.route.MaxBody)), f}
+	f.body = &upload{ReadCloser: http.MaxBytesReader(nil, body, int64(f.x.route.MaxBody)), flow: f}
+	return f.body
 }
 
 // upload is the caller's body.
 type upload struct {
 	io.ReadCloser
 	flow *flow
+
+	mu   sync.Mutex // held while reading
+	over bool
+}
+
+// end makes the read that is under way the last one, and waits for it: a
+// connection may still be sending when its exchange is over, and net/http takes
+// all deadlines off a body that is being read then.
+func (u *upload) end() {
+	if !u.flow.x.out.drained.Load() {
+		_ = http.NewResponseController(u.flow.x.out).SetReadDeadline(time.Now())
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.over = true
 }
 
 func (u *upload) Read(p []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	f := u.flow
 	f.reading.Store(true)
 	n, err := u.ReadCloser.Read(p)
 	f.reading.Store(false)
 	f.sent.Add(int64(n))
-	switch {
-	case err == io.EOF && !f.answered.Load():
-		f.idle.Reset(f.patience())
-	case n > 0:
+	if n > 0 {
 		f.moved()
 	}
-	if err != nil && err != io.EOF {
+	switch {
+	case err == io.EOF:
+		f.x.out.drained.Store(true)
+		if !f.answered.Load() {
+			f.idle.Reset(f.patience())
+		}
+	case err != nil:
 		f.mu.Lock()
 		f.bodyErr = err
 		f.mu.Unlock()

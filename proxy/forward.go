@@ -57,7 +57,7 @@ func (x *exchange) forward() (failure *refused) {
 
 	in := x.in.WithContext(ctx)
 	in.Body = flow.request(x.in.Body)
-	if in.ProtoMajor == 1 && in.ContentLength != 0 {
+	if x.out.carries {
 		// Else net/http drains the caller's body when an upstream answers early,
 		// and the upstream would take what is left of it for the whole.
 		if err := http.NewResponseController(x.out).EnableFullDuplex(); err != nil {

@@ -221,6 +221,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.ctx, x.span = g.tracer().Start(r.Context(), methodName(r.Method), options...)
 	x.trace = x.span.SpanContext().TraceID().String()
 	x.out.trace = x.trace
+	x.out.carries = r.ProtoMajor == 1 && r.ContentLength != 0
 	if x.settings == nil { // before the first Swap: the zero Gateway serves nobody
 		x.settings = &Settings{URL: &url.URL{}, table: &table{mux: http.NewServeMux()}}
 	}
@@ -405,8 +406,6 @@ func (x *exchange) refuse(r *refused) {
 	if r.Code == clientAbort.Code || x.out.started() {
 		panic(http.ErrAbortHandler) // never a clean end to what is not whole
 	}
-	// net/http reads the rest of a body before it answers
-	_ = http.NewResponseController(x.out).SetReadDeadline(time.Now().Add(lastWords))
 	r.write(x.out, x.in.Method, x.trace)
 }
 

@@ -209,6 +209,10 @@ func mirror(p *peer) {
 			return
 		}
 		text := target(head) + "|" + body
+		if strings.HasPrefix(head, "HEAD ") {
+			p.reply("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+			continue
+		}
 		p.reply(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(text), text))
 	}
 }

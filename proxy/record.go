@@ -96,6 +96,9 @@ func (x *exchange) finish() {
 		x.route.inflight.Add(-1)
 		x.meters().inflight(x, -1)
 	}
+	if x.out.unread() { // net/http reads on, to let the caller read what it was told
+		_ = http.NewResponseController(x.out).SetReadDeadline(time.Now().Add(lastWords))
+	}
 	name, status := x.method(), x.told()
 	attrs := []attribute.KeyValue{
 		attr.HTTPRequestMethod.String(name),

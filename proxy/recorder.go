@@ -13,6 +13,8 @@ type recorder struct {
 	http.ResponseWriter
 	trace   string      // the X-Request-Id of every response
 	final   bool        // the connection ends with this response
+	carries bool        // the request came over HTTP/1, and has a body
+	drained atomic.Bool // its body was read to the end
 	status  int         // what the caller was told, or 0
 	refusal string      // code, if the gateway answered
 	writing atomic.Bool // the caller is being waited for
@@ -25,12 +27,17 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // started says whether the caller has been told a status.
 func (w *recorder) started() bool { return w.status != 0 }
 
+// unread says that a part of the request may still be on the connection. It must
+// not be taken for the next request, which net/http would do when the response
+// overlaps with a body that breaks off.
+func (w *recorder) unread() bool { return w.carries && !w.drained.Load() }
+
 // own sets the fields that are the gateway's to set. Informational responses
 // of an upstream pass through the same header map, which is emptied after each.
 func (w *recorder) own(status int) {
 	h := w.Header()
 	h["X-Request-Id"] = []string{w.trace}
-	if w.final {
+	if w.final || w.unread() {
 		h["Connection"] = []string{"close"}
 	}
 	w.status = status
