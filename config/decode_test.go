@@ -72,7 +72,7 @@ func TestDurations(t *testing.T) {
 			t.Errorf("%s: %v", text, c.ShutdownGrace)
 		}
 	}
-	for _, text := range []string{"-1s", "+1s", "1", "1d-1h", "d", "99999999d", "1w", "1.5d", "99999d99999999h", "''"} {
+	for _, text := range []string{"-1s", "+1s", "1", "1d-1h", "d", "99999999d", "1w", "1.5d", "99999d99999999h", "''", "0", "-0s"} {
 		if _, err := load(t, "shutdown_grace: "+text); err == nil || !strings.Contains(err.Error(), ":1:17: shutdown_grace: is not a duration") {
 			t.Errorf("%s: %v", text, err)
 		}

@@ -17,8 +17,9 @@ import (
 	"github.com/vaultspan/vaultspan/config"
 )
 
-var updateDocs = flag.Bool("update-docs", false, "write docs/configuration.md")
+var updateDocs = flag.Bool("update-docs", false, "write docs/configuration.md and config/schema.json")
 
+// docsFile and schemaFile are generated.
 const docsFile = "../docs/configuration.md"
 
 const docsHead = `# Configuration

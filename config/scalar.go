@@ -76,7 +76,7 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, path string) {
 	switch value := v.Addr().Interface().(type) {
 	case *netip.Prefix:
 		switch {
-		case err != nil:
+		case err != nil || !value.IsValid(): // it takes the empty text for no range
 			d.wrong(n, path, "is not a range of addresses", "write one such as 10.0.0.0/8 or 2001:db8::/32; one address is 192.0.2.1/32")
 		case value.Addr().Is4In6():
 			d.wrong(n, path, "is IPv4 written as IPv6", "write the IPv4 range")
@@ -96,8 +96,8 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, path string) {
 
 var days = regexp.MustCompile(`^(\d{1,5})d(.*)$`)
 
-// duration reads what time.ParseDuration does, and whole days before it.
-// Nothing in a configuration lasts less than no time.
+// duration reads what time.ParseDuration does, and whole days before it. A bare
+// 0 has no unit, and nothing in a configuration lasts less than no time.
 func duration(s string) (time.Duration, bool) {
 	var whole time.Duration
 	if m := days.FindStringSubmatch(s); m != nil {
@@ -108,7 +108,7 @@ func duration(s string) (time.Duration, bool) {
 		}
 	}
 	rest, err := time.ParseDuration(s)
-	if err != nil || rest < 0 || whole+rest < whole || strings.HasPrefix(s, "+") {
+	if err != nil || rest < 0 || whole+rest < whole || strings.ContainsAny(s[:1], "+-") || s == "0" {
 		return 0, false
 	}
 	return whole + rest, true

@@ -13,6 +13,7 @@ type Config struct {
 // Role is one row of the RBAC table.
 type Role struct {
 	// Members says who has the role: an identity that matches any entry.
+	// Required.
 	Members []Member `yaml:"members"`
 	// Collections maps "vault/collection" to the methods the role may use with
 	// its secrets.
