@@ -15,11 +15,10 @@ import (
 // meters counts requests: rate, errors and duration by route. No attribute
 // takes a value that a caller makes up.
 type meters struct {
-	requests    metric.Int64Counter
-	duration    metric.Float64Histogram
-	attempts    metric.Float64Histogram
-	underway    metric.Int64UpDownCounter
-	unavailable metric.Int64Counter
+	requests metric.Int64Counter
+	duration metric.Float64Histogram
+	attempts metric.Float64Histogram
+	underway metric.Int64UpDownCounter
 }
 
 // seconds are the buckets of durations.
@@ -30,14 +29,13 @@ func newMeters(provider metric.MeterProvider) (*meters, error) {
 		provider = noop.NewMeterProvider()
 	}
 	meter := provider.Meter(attr.Scope)
-	m, errs := &meters{}, [5]error{}
+	m, errs := &meters{}, [4]error{}
 	m.requests, errs[0] = meter.Int64Counter(attr.MetricRequests, metric.WithDescription("Requests answered."))
 	m.duration, errs[1] = meter.Float64Histogram(attr.MetricRequestDuration, metric.WithUnit("s"),
 		metric.WithDescription("Duration of requests, until the last byte."), seconds)
 	m.attempts, errs[2] = meter.Float64Histogram(attr.MetricAttemptDuration, metric.WithUnit("s"),
 		metric.WithDescription("Duration of attempts, until the upstream's header."), seconds)
 	m.underway, errs[3] = meter.Int64UpDownCounter(attr.MetricInflight, metric.WithDescription("Requests under way, of those admitted."))
-	m.unavailable, errs[4] = meter.Int64Counter(attr.MetricAuditUnavailable, metric.WithDescription("Requests refused because they could not be recorded."))
 	return m, errors.Join(errs[:]...)
 }
 
@@ -62,5 +60,3 @@ func (m *meters) attempt(x *exchange, took time.Duration) {
 }
 
 func (m *meters) inflight(x *exchange, n int64) { m.underway.Add(x.ctx, n, x.route.measured) }
-
-func (m *meters) auditUnavailable(x *exchange) { m.unavailable.Add(x.ctx, 1) }
