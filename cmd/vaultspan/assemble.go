@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -88,7 +89,7 @@ func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 	bindings := bindingsOf(cfg)
 	for name, settings := range cfg.Vaults {
 		if a := i.keep(name, settings); a != nil {
-			a.Rebind(append(bindingsOf(i.current.config)[name], bindings[name]...)) // both, until the swap
+			a.Rebind(both(bindingsOf(i.current.config)[name], bindings[name])) // until the swap
 			next.vaults[name] = a
 			continue
 		}
@@ -218,6 +219,18 @@ func bindingsOf(cfg *config.Config) map[string][]vault.Binding {
 		name, _, _ := strings.Cut(r.Secret, "/")
 		if b, err := r.Binding(); err == nil { // else Swap says what is wrong
 			all[name] = append(all[name], b)
+		}
+	}
+	return all
+}
+
+// both are the bindings of two configurations: requests of either may come. A
+// vault takes a route's secret once; where the two differ, the first has it.
+func both(was, is []vault.Binding) []vault.Binding {
+	all := slices.Clone(was)
+	for _, b := range is {
+		if !slices.ContainsFunc(was, func(o vault.Binding) bool { return o.Route == b.Route && o.Secret == b.Secret }) {
+			all = append(all, b)
 		}
 	}
 	return all
