@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -28,7 +29,11 @@ var commands = map[string]command{
 	"terminate": positive(terminate), "crash": positive(crash), "hangup": positive(hangup),
 	"token": token, "http": positive(request), "rotate": positive(rotate), "idp": positive(idp),
 	"upstream": positive(received), "spantree": positive(spantree), "exported": positive(exported),
-	"plant": positive(plant), "canary": positive(scan),
+	"plant": positive(plant), "canary": positive(scan), "secret": positive(secret), "release": positive(release),
+	"begin": positive(begin), "read": positive(readUntil), "send": positive(send), "finish": positive(finish), "dial": positive(dial),
+	"await": positive(await), "records": positive(records), "accounted": positive(accounted),
+	"load": positive(startLoad), "unload": positive(stopLoad), "disk": positive(disk), "certificate": positive(certificate),
+	"drain": positive(drain), "reload": positive(reload),
 }
 
 // positive is a command that "!" makes no sense of.
@@ -101,6 +106,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if err == nil {
 		s.gateway = gateway
 		ts.Setenv("GATEWAY", gateway.URL)
+		ts.Setenv("LISTEN", gateway.Listen)
 		ts.Setenv("ADMIN", gateway.Admin)
 	}
 }
@@ -159,11 +165,21 @@ func terminate(ts *testscript.TestScript, s *scenario, args []string) {
 	need(ts, len(args) == 0 && s.gateway != nil, "terminate, after serve")
 	ctx, cancel := s.patient()
 	defer cancel()
-	if err := s.gateway.Stop(ctx); err != nil {
+	end := s.gateway.Stop
+	if s.draining {
+		end = s.gateway.Ended
+	}
+	if err := end(ctx); err != nil {
 		ts.Logf("%s", ts.ReadFile("gateway.log"))
 		ts.Fatalf("%v", err)
 	}
-	s.gateway = nil
+	s.gateway, s.draining = nil, false
+}
+
+func drain(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 0 && s.gateway != nil && !s.draining, "drain, after serve")
+	ts.Check(s.gateway.Signal(syscall.SIGTERM))
+	s.draining = true
 }
 
 func crash(ts *testscript.TestScript, s *scenario, args []string) {
@@ -175,6 +191,26 @@ func crash(ts *testscript.TestScript, s *scenario, args []string) {
 func hangup(ts *testscript.TestScript, s *scenario, args []string) {
 	need(ts, len(args) == 0 && s.gateway != nil, "hangup, after serve")
 	ts.Check(s.gateway.Signal(syscall.SIGHUP))
+}
+
+// reload puts each file in turn in the place of vaultspan.yaml, N times, and each
+// time waits until the gateway has taken it.
+func reload(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) > 1 && s.gateway != nil, "reload N FILE…, after serve")
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	count := regexp.MustCompile(`(?m)^vaultspan_config_reloads_total\{[^}]*"ok"[^}]*\} (\d+)$`)
+	taken := func() string { return count.FindString(s.fetch(ts.Getenv("ADMIN")+"/metrics", "")) }
+	for i := range n {
+		before := taken()
+		next := ts.MkAbs("vaultspan.yaml.next")
+		ts.Check(os.WriteFile(next, []byte(ts.ReadFile(args[1+i%(len(args)-1)])), 0o600))
+		ts.Check(os.Rename(next, ts.MkAbs("vaultspan.yaml")))
+		ts.Check(s.gateway.Signal(syscall.SIGHUP))
+		if !s.poll(func() bool { return taken() != before }) {
+			ts.Fatalf("reload %d is not taken: %s", i+1, before)
+		}
+	}
 }
 
 func token(ts *testscript.TestScript, neg bool, args []string) {
@@ -194,6 +230,11 @@ func token(ts *testscript.TestScript, neg bool, args []string) {
 func rotate(ts *testscript.TestScript, s *scenario, args []string) {
 	need(ts, len(args) == 2, "rotate SECRET VALUE")
 	ts.Check(s.Rotate(args[0], args[1]))
+}
+
+func secret(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 3, "secret PROJECT NAME VALUE")
+	ts.Check(s.AddSecret(args[0], args[1], args[2]))
 }
 
 func idp(ts *testscript.TestScript, s *scenario, args []string) {
@@ -216,15 +257,25 @@ func idp(ts *testscript.TestScript, s *scenario, args []string) {
 func received(ts *testscript.TestScript, s *scenario, args []string) {
 	flags := flag.NewFlagSet("upstream", flag.ContinueOnError)
 	n := flags.Int("wait", 0, "")
+	headers := flags.String("headers", "", "")
 	ts.Check(flags.Parse(args))
 	u := s.Upstreams[flags.Arg(0)]
-	need(ts, u != nil, "upstream [-wait N] U1|U2|U3")
+	need(ts, u != nil, "upstream [-wait N] [-headers NAMES] U1|U2|U3")
 	ctx, cancel := s.patient()
 	defer cancel()
 	ts.Check(u.Wait(ctx, *n))
 	for _, use := range u.Uses() {
-		io.WriteString(ts.Stdout(), use.String()+"\n")
+		line := use.String()
+		for _, name := range split(*headers) {
+			line += fmt.Sprintf(" %s=%q", name, use.Header.Values(name))
+		}
+		fmt.Fprintln(ts.Stdout(), line)
 	}
+}
+
+func release(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 1 && s.Upstreams[args[0]] != nil, "release U1|U2|U3")
+	s.Upstreams[args[0]].Release()
 }
 
 func spantree(ts *testscript.TestScript, s *scenario, args []string) {

@@ -2,11 +2,14 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"flag"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -17,6 +20,56 @@ type list []string
 func (l *list) String() string         { return strings.Join(*l, ", ") }
 func (l *list) Set(value string) error { *l = append(*l, value); return nil }
 
+// call is what the flags of a request say.
+type call struct {
+	token, method, data, host, on string
+	headers                       list
+	bytes                         int
+}
+
+const callUsage = "[-token VAR] [-method M] [-header 'K: V'] [-data TEXT] [-bytes N] [-host HOST] [-on CONN]"
+
+func (c *call) flags(name string) *flag.FlagSet {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.StringVar(&c.token, "token", "", "")
+	flags.StringVar(&c.method, "method", "", "")
+	flags.StringVar(&c.data, "data", "", "")
+	flags.IntVar(&c.bytes, "bytes", 0, "")
+	flags.StringVar(&c.host, "host", "", "")
+	flags.StringVar(&c.on, "on", "", "")
+	flags.Var(&c.headers, "header", "")
+	return flags
+}
+
+// request makes the request; a URL that begins with / is of the gateway.
+func (c *call) request(ctx context.Context, ts *testscript.TestScript, url string) *http.Request {
+	if strings.HasPrefix(url, "/") {
+		url = ts.Getenv("GATEWAY") + url
+	}
+	data := c.data + strings.Repeat("x", c.bytes)
+	method := c.method
+	if method == "" {
+		method = http.MethodGet
+		if data != "" {
+			method = http.MethodPost
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(data))
+	ts.Check(err)
+	req.Host = c.host // empty means the URL's
+	if c.token != "" {
+		value := ts.Getenv(c.token)
+		need(ts, value != "", "token "+c.token+" WHO, first")
+		req.Header.Set("Authorization", "Bearer "+value)
+	}
+	for _, h := range c.headers {
+		name, value, _ := strings.Cut(h, ":")
+		name = http.CanonicalHeaderKey(name)
+		req.Header[name] = append(req.Header[name], strings.TrimSpace(value))
+	}
+	return req
+}
+
 // caller sends scripts' requests: it follows no redirect and asks for no
 // compression, so that a script sees what was answered.
 var caller = &http.Client{
@@ -24,53 +77,89 @@ var caller = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
+// client is the caller, or the one that owns a connection.
+func (s *scenario) client(ts *testscript.TestScript, on string) *http.Client {
+	if on == "" {
+		return caller
+	}
+	client := s.connections[on]
+	need(ts, client != nil, "dial "+on+", first")
+	return client
+}
+
 func request(ts *testscript.TestScript, s *scenario, args []string) {
-	flags := flag.NewFlagSet("http", flag.ContinueOnError)
-	token := flags.String("token", "", "")
-	method := flags.String("method", http.MethodGet, "")
-	data := flags.String("data", "", "")
-	host := flags.String("host", "", "")
-	var headers list
-	flags.Var(&headers, "header", "")
+	var c call
+	flags := c.flags("http")
+	times := flags.Int("times", 1, "")
+	until := flags.Bool("until", false, "")
 	ts.Check(flags.Parse(args))
-	need(ts, flags.NArg() == 2, "http [-token VAR] [-method M] [-header 'K: V'] [-data TEXT] [-host HOST] STATUS URL")
+	need(ts, flags.NArg() == 2, "http [-times N] [-until] "+callUsage+" STATUS URL")
 	status, err := strconv.Atoi(flags.Arg(0))
 	ts.Check(err)
-	url := flags.Arg(1)
-	if strings.HasPrefix(url, "/") {
-		url = ts.Getenv("GATEWAY") + url
-	}
-	if *data != "" && *method == http.MethodGet {
-		*method = http.MethodPost
-	}
 	ctx, cancel := s.patient()
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, *method, url, strings.NewReader(*data))
-	ts.Check(err)
-	req.Host = *host // empty means the URL's
-	if *token != "" {
-		value := ts.Getenv(*token)
-		need(ts, value != "", "token "+*token+" WHO, first")
-		req.Header.Set("Authorization", "Bearer "+value)
+	var got answer
+	once := func() bool {
+		got, err = s.ask(s.client(ts, c.on), c.request(ctx, ts, flags.Arg(1)))
+		return err == nil && got.status == status
 	}
-	for _, h := range headers {
-		name, value, _ := strings.Cut(h, ":")
-		req.Header[http.CanonicalHeaderKey(name)] = append(req.Header[http.CanonicalHeaderKey(name)], strings.TrimSpace(value))
+	ok := once()
+	for i := 1; ok && i < *times; i++ {
+		ok = once()
 	}
-	resp, err := caller.Do(req)
-	ts.Check(err)
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	ts.Check(err)
-	var head bytes.Buffer
-	resp.Header.Write(&head)
-	if resp.Request.URL.Host == strings.TrimPrefix(ts.Getenv("GATEWAY"), "http://") {
-		s.Saw("an answer to a caller", append(head.Bytes(), body...))
+	if !ok && *until {
+		ok = s.poll(once)
 	}
-	ts.Setenv("TRACE", resp.Header.Get("X-Request-Id"))
-	ts.Stdout().Write(body)
-	ts.Stderr().Write(head.Bytes())
-	if resp.StatusCode != status {
-		ts.Fatalf("%s, want %d", resp.Status, status)
+	ts.Check(err)
+	ts.Setenv("TRACE", got.header.Get("X-Request-Id"))
+	ts.Stdout().Write(got.body)
+	got.header.Write(ts.Stderr())
+	if !ok {
+		ts.Fatalf("%d, want %d", got.status, status)
 	}
 }
+
+// answer is a whole response.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	took   time.Duration
+}
+
+// ask sends a request, and notes what came back for the canary scan and for
+// "accounted" where the gateway said it.
+func (s *scenario) ask(client *http.Client, req *http.Request) (answer, error) {
+	began := time.Now()
+	resp, err := client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	got := answer{resp.StatusCode, resp.Header, body, time.Since(began)}
+	s.note(req, got)
+	return got, err
+}
+
+// note keeps an answer of the gateway.
+func (s *scenario) note(req *http.Request, a answer) {
+	if s.gateway == nil || !strings.HasSuffix(s.gateway.URL, "//"+req.URL.Host) {
+		return
+	}
+	var head bytes.Buffer
+	a.header.Write(&head)
+	s.Saw("an answer to a caller", append(head.Bytes(), a.body...))
+	if a.header.Get("Content-Type") != "application/problem+json" {
+		return
+	}
+	var problem struct{ Code string }
+	if json.Unmarshal(a.body, &problem) == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.refused = append(s.refused, refusal{a.header.Get("X-Request-Id"), problem.Code})
+	}
+}
+
+// refusal is what a refused caller was told.
+type refusal struct{ trace, code string }

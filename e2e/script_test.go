@@ -4,21 +4,44 @@
 //
 //	fill FILE…                    put the bench's addresses in place of @NAME@ (SECRETS, IDP, U1…)
 //	vaultspan ARG…                run a subcommand
-//	serve [-env NAMES] [ARG…]     start the gateway in $WORK; sets $GATEWAY and $ADMIN
+//	serve [-env NAMES] [ARG…]     start the gateway in $WORK; sets $GATEWAY, $LISTEN and $ADMIN
 //	waitready [ROUTE]             until /readyz says so
 //	waitsync                      until the gateway holds what the vault holds now
-//	terminate | crash | hangup    SIGTERM and a clean exit; SIGKILL; SIGHUP
-//	token VAR WHO                 put a token in $VAR: alice, ci-deployer, dex:alice, "agent-1 for alice"
+//	drain                         SIGTERM, and no waiting
+//	terminate | crash             SIGTERM, unless drain was before, and a clean exit; SIGKILL
+//	hangup                        SIGHUP
+//	reload N FILE…                N times the next FILE as vaultspan.yaml and SIGHUP, each until it is active
+//	await [-n N] [-gone] [-accept TYPE] FROM PATTERN
+//	                              until the URL or the files FROM have N matches, or none; shows them
+//	token VAR WHO                 put a token in $VAR: alice, ci-deployer, dex:alice, "agent-1 for alice",
+//	                              other:alice (of an issuer nobody knows), expired:alice
 //	http [FLAG…] STATUS URL       a request; URL may begin with / for $GATEWAY. The body goes to stdout,
 //	                              the headers to stderr, X-Request-Id to $TRACE
-//	      -token VAR  -method M  -header 'K: V'  -data TEXT  -host HOST
+//	      -token VAR  -method M  -header 'K: V'  -data TEXT  -bytes N  -host HOST  -on CONN
+//	      -times N  N requests, all of them so  -until  again and again, until one is so
+//	dial CONN                     connect, for later requests "-on CONN" and none but them
+//	begin [FLAG…] NAME URL        a request that goes on: a stream, a WebSocket, a slow answer
+//	read NAME PATTERN             until its answer so far matches
+//	send NAME TEXT                into a WebSocket
+//	finish NAME STATUS whole|cut  until it has ended, and how
+//	load [-rate N] [FLAG…] NAME URL   requests beside the script, N a second
+//	unload [-least N] NAME        until so many were answered; shows each status and error there was
 //	rotate SECRET VALUE           a new version in the vault (U1_TOKEN, U2_KEY)
+//	secret PROJECT NAME VALUE     one more secret in the vault
 //	idp rotate | forget           the keys of issuer A
 //	idp fault PATH down|html|hang|nokeys|none
-//	upstream [-wait N] NAME       what U1, U2 or U3 received, a line each, to stdout
+//	upstream [-wait N] [-headers NAMES] NAME
+//	                              what U1, U2 or U3 received, a line each, to stdout
+//	release NAME                  let go of the requests that the upstream holds
+//	disk small DIR                a small file system of its own for DIR, where that is permitted
+//	disk limit                    from now on full and free are a limit of the gateway's process
+//	disk full | free
+//	certificate                   tls.crt and tls.key for 127.0.0.1
 //	spantree [FLAG…] [TRACE]      the tree of a trace, by default $TRACE, to stdout
 //	      -wait NAMES  -show PATTERNS  -volatile PATTERNS
 //	exported SIGNAL [HEADER VALUE]  wait for traces, metrics or logs; check a header of theirs
+//	records [-kind KIND] [-count] FIELD…  of the audit log in $WORK/audit, to stdout
+//	accounted                     every refusal that callers were told is in that log, once
 //	plant VALUE…                  further secrets that must appear nowhere
 //	canary                        no secret and no token is in $WORK, telemetry, answers or another upstream
 //
@@ -29,6 +52,7 @@ package e2e_test
 import (
 	"context"
 	"flag"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -63,6 +87,8 @@ func run(m *testing.M) int {
 		}
 		return bench.Build(context.Background(), "..", dir)
 	})
+	flag.Parse()
+	flag.Set("test.parallel", "8") // scripts wait far more than they work
 	return m.Run()
 }
 
@@ -98,8 +124,17 @@ func TestEveryScriptScansForCanaries(t *testing.T) {
 // scenario is one script under way.
 type scenario struct {
 	*bench.Bench
-	ctx     context.Context
-	gateway *bench.Gateway
+	ctx      context.Context
+	gateway  *bench.Gateway
+	draining bool
+
+	connections map[string]*http.Client
+	exchanges   map[string]*exchange
+	loads       map[string]*load
+	small       string // where the small file system is
+
+	mu      sync.Mutex
+	refused []refusal
 }
 
 // of returns the scenario of a script.
@@ -124,6 +159,9 @@ func setup(env *testscript.Env) error {
 	for name, value := range b.Env() {
 		env.Setenv(name, value)
 	}
-	env.Values[key{}] = &scenario{Bench: b, ctx: ctx}
+	env.Values[key{}] = &scenario{
+		Bench: b, ctx: ctx,
+		connections: map[string]*http.Client{}, exchanges: map[string]*exchange{}, loads: map[string]*load{},
+	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vaultspan/vaultspan/authn/devidp"
 	"github.com/vaultspan/vaultspan/e2e/dex"
@@ -29,13 +30,16 @@ type Bench struct {
 	Vault *bwemu.Emulator
 	IdP   *devidp.Provider // issuer A: alice, carol, mallory, ci-deployer, agents
 	Dex   *dex.Provider    // issuer B: alice (pay), carol (dev), ci-deployer
+	Other *devidp.Provider // an issuer that no gateway knows
 	OTLP  *otlp.Receiver
 	// Upstreams by name: U1 wants Authorization: Bearer with team-dev/U1_TOKEN,
 	// U2 wants X-Api-Key with team-pay/U2_KEY, U3 wants nothing.
 	Upstreams map[string]*upstream.Upstream
 
-	env     map[string]string
-	secrets map[string]*planted // by name
+	env      map[string]string
+	secrets  map[string]*planted // by name
+	org      *bwemu.Organization
+	projects map[string]*bwemu.Project // by name
 
 	mu      sync.Mutex
 	tokens  []string            // issued to callers
@@ -60,6 +64,9 @@ func Start(ctx context.Context, secretsDir string) (*Bench, error) {
 	}
 	var err error
 	if b.IdP, err = devidp.Start(ctx, devidp.Config{}); err != nil {
+		return nil, err
+	}
+	if b.Other, err = devidp.Start(ctx, devidp.Config{}); err != nil {
 		return nil, err
 	}
 	b.Dex, err = dex.Start(ctx, dex.Config{
@@ -91,6 +98,7 @@ func (b *Bench) plant(ctx context.Context, secretsDir string) error {
 	}
 	org := b.Vault.AddOrganization()
 	dev, pay := org.AddProject("team-dev"), org.AddProject("team-pay")
+	b.org, b.projects = org, map[string]*bwemu.Project{"team-dev": dev, "team-pay": pay}
 	b.secrets["U1_TOKEN"] = &planted{upstream: "U1", prefix: "Bearer "}
 	b.secrets["U2_KEY"] = &planted{upstream: "U2"}
 	for name, project := range map[string]*bwemu.Project{"U1_TOKEN": dev, "U2_KEY": pay} {
@@ -102,18 +110,20 @@ func (b *Bench) plant(ctx context.Context, secretsDir string) error {
 	org.AddSecret("UNBOUND", unbound, "", dev)
 	b.Plant(unbound)
 
-	account := org.AddAccount("gateway", dev, pay)
-	token := account.AccessToken()
-	_, rest, _ := strings.Cut(token, ".")
-	_, rest, _ = strings.Cut(rest, ".")
-	clientSecret, seed, _ := strings.Cut(rest, ":")
-	b.Plant(clientSecret, seed)
-	if err := os.WriteFile(filepath.Join(secretsDir, "bws-token"), []byte(token+"\n"), 0o600); err != nil {
-		return err
+	// Two machine accounts that read the same, to change from one to the other.
+	for name, file := range map[string]string{"gateway": "bws-token", "gateway-next": "bws-token-next"} {
+		token := org.AddAccount(name, dev, pay).AccessToken()
+		_, rest, _ := strings.Cut(token, ".")
+		_, rest, _ = strings.Cut(rest, ".")
+		clientSecret, seed, _ := strings.Cut(rest, ":")
+		b.Plant(clientSecret, seed)
+		if err := os.WriteFile(filepath.Join(secretsDir, file), []byte(token+"\n"), 0o600); err != nil {
+			return err
+		}
 	}
 	b.env = map[string]string{
 		"SECRETS": secretsDir, "BW_ORG": org.ID, "BW_API": server.API, "BW_IDENTITY": server.Identity, "BW_ADMIN": server.Admin,
-		"IDP": b.IdP.Issuer(), "DEX": b.Dex.Issuer(), "OTLP_GRPC": b.OTLP.GRPC, "OTLP_HTTP": b.OTLP.HTTP,
+		"IDP": b.IdP.Issuer(), "OTHER_IDP": b.Other.Issuer(), "DEX": b.Dex.Issuer(), "OTLP_GRPC": b.OTLP.GRPC, "OTLP_HTTP": b.OTLP.HTTP,
 	}
 	for name, u := range b.Upstreams {
 		b.env[name] = u.URL
@@ -122,7 +132,7 @@ func (b *Bench) plant(ctx context.Context, secretsDir string) error {
 }
 
 // Env says where everything is: SECRETS is the directory with bws-token, the
-// vault's access token; BW_ORG, BW_API, BW_IDENTITY and BW_ADMIN are the vault;
+// vault's access token, and bws-token-next, another; BW_ORG, BW_API, BW_IDENTITY and BW_ADMIN are the vault;
 // IDP and DEX the issuers; OTLP_GRPC and OTLP_HTTP the receiver; U1, U2 and U3
 // the upstreams.
 func (b *Bench) Env() map[string]string { return maps.Clone(b.env) }
@@ -139,6 +149,17 @@ func (b *Bench) Rotate(name, value string) error {
 	return nil
 }
 
+// AddSecret puts one more secret into a project, of no upstream.
+func (b *Bench) AddSecret(project, name, value string) error {
+	p := b.projects[project]
+	if p == nil {
+		return fmt.Errorf("no project %s on the bench", project)
+	}
+	b.org.AddSecret(name, value, "", p)
+	b.Plant(value)
+	return nil
+}
+
 func (b *Bench) accept(name, value string) {
 	p := b.secrets[name]
 	b.Upstreams[p.upstream].Accept(p.prefix + value)
@@ -148,17 +169,25 @@ func (b *Bench) accept(name, value string) {
 }
 
 // Token gets a caller's token: of a person or workload at the issuer A, of one at
-// Dex ("dex:alice"), or of an agent acting for a person ("agent-1 for alice").
+// Dex ("dex:alice") or at the issuer that nobody knows ("other:alice"), of an
+// agent acting for a person ("agent-1 for alice"), or one of a person that has
+// expired ("expired:alice").
 func (b *Bench) Token(ctx context.Context, who string) (token string, err error) {
 	agent, person, acting := strings.Cut(who, " for ")
-	name, dexterous := strings.CutPrefix(who, "dex:")
+	kind, name, special := strings.Cut(who, ":")
 	switch {
 	case acting:
 		token, err = b.IdP.ActingToken(ctx, agent, person)
-	case dexterous:
-		token, err = b.Dex.Token(ctx, name)
-	default:
+	case !special:
 		token, err = b.IdP.Token(ctx, who)
+	case kind == "dex":
+		token, err = b.Dex.Token(ctx, name)
+	case kind == "other":
+		token, err = b.Other.Token(ctx, name)
+	case kind == "expired":
+		token, err = b.expired(name)
+	default:
+		err = fmt.Errorf("no tokens of kind %s on the bench", kind)
 	}
 	if err != nil {
 		return "", err
@@ -167,4 +196,11 @@ func (b *Bench) Token(ctx context.Context, who string) (token string, err error)
 	defer b.mu.Unlock()
 	b.tokens = append(b.tokens, token)
 	return token, nil
+}
+
+// expired is a token that is good but for its age.
+func (b *Bench) expired(person string) (string, error) {
+	claims, now := b.IdP.Claims(person), time.Now()
+	claims["iat"], claims["nbf"], claims["exp"] = now.Add(-2*time.Hour).Unix(), now.Add(-2*time.Hour).Unix(), now.Add(-time.Hour).Unix()
+	return b.IdP.Mint(claims, nil)
 }

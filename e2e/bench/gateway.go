@@ -36,8 +36,9 @@ type Run struct {
 
 // Gateway is a running gateway process.
 type Gateway struct {
-	URL   string // where it serves
-	Admin string // its admin listener
+	URL    string // where it serves
+	Listen string // the same as host:port
+	Admin  string // its admin listener
 
 	cmd     *exec.Cmd
 	serving chan struct{}
@@ -97,7 +98,7 @@ func (g *Gateway) read(output io.Reader) {
 		line, err := lines.ReadBytes('\n')
 		var entry struct{ Msg, Listen, Admin string }
 		if g.URL == "" && json.Unmarshal(line, &entry) == nil && entry.Msg == "serving" {
-			g.URL, g.Admin = "http://"+entry.Listen, "http://"+entry.Admin
+			g.Listen, g.URL, g.Admin = entry.Listen, "http://"+entry.Listen, "http://"+entry.Admin
 			close(g.serving)
 		}
 		if err != nil {
@@ -109,9 +110,15 @@ func (g *Gateway) read(output io.Reader) {
 // Stop asks the gateway to end, and waits until it has. Its exit status must be
 // 0.
 func (g *Gateway) Stop(ctx context.Context) error {
-	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := g.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("stopping the gateway: %w", err)
 	}
+	return g.Ended(ctx)
+}
+
+// Ended waits until a gateway that was asked to end has done so, with exit
+// status 0.
+func (g *Gateway) Ended(ctx context.Context) error {
 	select {
 	case <-g.exited:
 	case <-ctx.Done():
@@ -131,3 +138,6 @@ func (g *Gateway) Kill() {
 
 // Signal sends the gateway a signal.
 func (g *Gateway) Signal(s os.Signal) error { return g.cmd.Process.Signal(s) }
+
+// PID is the gateway's process.
+func (g *Gateway) PID() int { return g.cmd.Process.Pid }

@@ -7,6 +7,9 @@
 //	/stream          five server-sent events, each flushed
 //	/reflect         the credential in the body, as no upstream should
 //	/close           nothing: the connection is dropped after the request
+//	/wait            nothing until Release; then as anything else
+//	/hold            a server-sent event at once, another at Release
+//	/ws              a WebSocket that sends back the bytes it gets
 //	anything else    method, target and the body's length, as JSON
 package upstream
 
@@ -37,6 +40,7 @@ type Upstream struct {
 	uses     []Use
 	raw      bytes.Buffer // every connection's bytes, as they came
 	arrived  chan struct{}
+	released chan struct{}
 }
 
 // Use is one request as it was received.
@@ -67,7 +71,7 @@ func Start(ctx context.Context, header string, accepted ...string) (*Upstream, e
 	}
 	u := &Upstream{
 		URL: "http://" + listener.Addr().String(), header: header, accepted: accepted,
-		arrived: make(chan struct{}),
+		arrived: make(chan struct{}), released: make(chan struct{}),
 	}
 	server := &http.Server{Handler: u, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { server.Close() })
@@ -140,8 +144,8 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case dir == "/status/" && err == nil && status >= 200 && status < 600:
 		use.Status = status
 	}
-	u.record(use)
-	u.answer(w, r, use)
+	released := u.record(use)
+	u.answer(w, r, use, released)
 }
 
 // version says which accepted value a request brought. Two values are none.
@@ -156,15 +160,17 @@ func (u *Upstream) version(values []string) int {
 	})
 }
 
-func (u *Upstream) record(use Use) {
+// record keeps a use, and returns what is closed by the next Release.
+func (u *Upstream) record(use Use) (released <-chan struct{}) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.uses = append(u.uses, use)
 	close(u.arrived)
 	u.arrived = make(chan struct{})
+	return u.released
 }
 
-func (u *Upstream) answer(w http.ResponseWriter, r *http.Request, use Use) {
+func (u *Upstream) answer(w http.ResponseWriter, r *http.Request, use Use, released <-chan struct{}) {
 	switch {
 	case use.Status == http.StatusUnauthorized:
 		http.Error(w, "wrong credential", use.Status)
@@ -172,6 +178,16 @@ func (u *Upstream) answer(w http.ResponseWriter, r *http.Request, use Use) {
 		panic(http.ErrAbortHandler)
 	case r.URL.Path == "/reflect":
 		fmt.Fprintf(w, "you sent %s", r.Header.Get(u.header))
+	case r.URL.Path == "/wait":
+		select {
+		case <-released:
+			use.answer(w)
+		case <-r.Context().Done():
+		}
+	case r.URL.Path == "/hold":
+		hold(w, r, released)
+	case r.URL.Path == "/ws":
+		echo(w, r)
 	case r.URL.Path == "/stream":
 		w.Header().Set("Content-Type", "text/event-stream")
 		for i := range 5 {
@@ -179,10 +195,15 @@ func (u *Upstream) answer(w http.ResponseWriter, r *http.Request, use Use) {
 			http.NewResponseController(w).Flush()
 		}
 	default:
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(use.Status)
-		json.NewEncoder(w).Encode(map[string]any{"method": use.Method, "target": use.Target, "bytes": len(use.Body)})
+		use.answer(w)
 	}
+}
+
+// answer says what was received.
+func (u Use) answer(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(u.Status)
+	json.NewEncoder(w).Encode(map[string]any{"method": u.Method, "target": u.Target, "bytes": len(u.Body)})
 }
 
 // recording is a listener whose connections note what they read.

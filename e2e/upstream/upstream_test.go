@@ -85,3 +85,67 @@ func TestWithoutAHeaderNothingIsDemanded(t *testing.T) {
 		t.Error(resp.Status)
 	}
 }
+
+func TestHeldRequestsEndAtTheirRelease(t *testing.T) {
+	u, err := upstream.Start(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := http.Get(u.URL + "/hold")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	first := make([]byte, len("data: first\n\n"))
+	if _, err := io.ReadFull(stream.Body, first); err != nil || string(first) != "data: first\n\n" {
+		t.Fatalf("%q, %v", first, err)
+	}
+	slow := make(chan int)
+	go func() {
+		resp, err := http.Get(u.URL + "/wait")
+		if err != nil {
+			t.Error(err)
+			close(slow)
+			return
+		}
+		resp.Body.Close()
+		slow <- resp.StatusCode
+	}()
+	if err := u.Wait(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	u.Release()
+	if rest, err := io.ReadAll(stream.Body); err != nil || string(rest) != "data: last\n\n" {
+		t.Errorf("%q, %v", rest, err)
+	}
+	if status := <-slow; status != 200 {
+		t.Errorf("the slow answer has status %d", status)
+	}
+}
+
+func TestWebSocketSendsBack(t *testing.T) {
+	u, err := upstream.Start(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, _ := http.NewRequestWithContext(t.Context(), "GET", u.URL+"/ws", nil)
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "websocket")
+	req.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==") // RFC 6455 section 1.3
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 101 || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		t.Fatalf("%s, %v", resp.Status, resp.Header)
+	}
+	conn := resp.Body.(io.ReadWriter)
+	if _, err := io.WriteString(conn, "to and fro"); err != nil {
+		t.Fatal(err)
+	}
+	back := make([]byte, len("to and fro"))
+	if _, err := io.ReadFull(conn, back); err != nil || string(back) != "to and fro" {
+		t.Errorf("%q, %v", back, err)
+	}
+}
