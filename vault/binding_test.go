@@ -63,7 +63,7 @@ func TestValuesAreInsertedLiterally(t *testing.T) {
 		a.put(stripeID, payments, "STRIPE_API_KEY", value)
 		s := setup(a)
 		s.Bindings = []vault.Binding{bind(stripeRef)}
-		s.Bindings[0].Inject = vault.Injection{Header: "X-Key", Format: "<{secret}>{x}%7B"}
+		s.Bindings[0].Inject = vault.Injection{Header: "X-Key", Format: "<{secret}>{1}%7B{{"}
 		r := request(t)
 		if err := lease(t, open(t, s), stripeRef).Authorize(r); err != nil {
 			t.Fatal(err)
@@ -78,7 +78,7 @@ func TestValuesAreInsertedLiterally(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		if want := "<" + value + ">{x}%7B"; got != want {
+		if want := "<" + value + ">{1}%7B{{"; got != want {
 			t.Errorf("J12 upstream got %.40q, want %.40q", got, want)
 		}
 	}

@@ -22,11 +22,14 @@ const (
 	// the destination.
 	NotBound LeaseReason = "not-bound"
 	// NoCredential: bound, and the secret manager answers, but it has no
-	// usable value: missing, ambiguous, empty, or not fit for a header. An
-	// operator must act.
+	// usable value: missing, ambiguous, empty, not fit for its place, or
+	// without the fields that it is to have. An operator must act.
 	NoCredential LeaseReason = "no-credential"
 	// Unavailable: never fetched, not readable, or too old to be trusted.
 	Unavailable LeaseReason = "unavailable"
+	// Reserved: the request has a parameter where the credential goes. Which of
+	// the two a server would read is its affair, and the query is the caller's.
+	Reserved LeaseReason = "reserved"
 )
 
 // Error implements error.
@@ -44,5 +47,6 @@ var (
 	errZeroLease = errors.New("nothing was leased")
 	errExpired   = errors.New("the lease expired")
 	errNotBound  = errors.New("no binding of this secret to this route")
+	errReserved  = errors.New("the request has the injected parameter itself")
 	errPending   = errors.New("not fetched yet")
 )

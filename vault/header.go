@@ -62,10 +62,9 @@ func removeAliases(h http.Header, name string) {
 
 // isToken is RFC 9110, section 5.6.2.
 func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		if f := foldByte(c); f == '-' && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
-			return false
-		}
-	}
-	return s != ""
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !isTokenByte(r) })
+}
+
+func isTokenByte(r rune) bool {
+	return r < 0x80 && (foldByte(byte(r)) != '-' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
 }

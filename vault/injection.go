@@ -1,132 +1,175 @@
 package vault
 
 import (
+	"cmp"
+	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
-// placeholder stands for the secret in a Format. It is replaced once, and what
-// the secret itself contains is never expanded.
-const placeholder = "{secret}"
-
-// Injection says how an upstream wants its credential: the word bearer, or
-// exactly one of the fields. The zero Injection carries nothing anywhere.
+// Injection says how an upstream wants its credential: the word bearer or
+// basic, or exactly one of header, basic, query and cookie. The zero Injection
+// carries nothing anywhere.
 type Injection struct {
-	// Header names the header that carries the credential.
+	// Header names the header that carries the credential. The caller's own is
+	// removed, however it is spelled.
 	Header string `yaml:"header"`
-	// Format is the header's value, with {secret} once. Default: {secret}.
+	// Basic is for HTTP Basic authentication (RFC 7617). The word basic, alone,
+	// is for a secret that is a JSON object with username and password.
+	Basic Basic `yaml:"basic"`
+	// Query names the parameter of the query that carries the credential,
+	// percent-encoded. It is put after the caller's query, which is left as it
+	// is; a request that has one of this name itself is refused. Prefer a
+	// header where the upstream takes one: servers log queries.
+	Query string `yaml:"query"`
+	// Cookie names the cookie that carries the credential. The caller's own of
+	// this name is removed, and the upstream cannot set it at the caller.
+	Cookie string `yaml:"cookie"`
+	// Format is the value of the header, parameter or cookie. {secret}, once,
+	// stands for the secret. If the secret is a JSON object, {token} stands for
+	// its field token, as in "{username}:{token}": a field is text, and is
+	// named with letters, digits, _ and -. Default: {secret}.
 	Format string `yaml:"format"`
 	bearer bool
+}
+
+// Basic is the user and the password of HTTP Basic authentication. Both take
+// placeholders as format does.
+type Basic struct {
+	// User is the user name, such as svc, or the part of the secret that is it.
+	// Default: {username}.
+	User string `yaml:"user"`
+	// Password is the part of the secret that is the password. Default: {secret}
+	// with a plain user, {password} with a user made of fields, and no password
+	// when the user is {secret}.
+	Password string `yaml:"password"`
 }
 
 // Bearer is what the word bearer means: Authorization: Bearer {secret}
 // (RFC 6750, section 2.1).
 func Bearer() Injection { return Injection{bearer: true} }
 
-// UnmarshalText reads the word bearer, the only scalar an Injection may be.
+// UnmarshalText reads the word bearer or basic, the only scalars an Injection
+// may be.
 func (i *Injection) UnmarshalText(text []byte) error {
-	if string(text) != "bearer" {
-		return errors.New("want the word bearer, or {header: NAME, format: \"Token {secret}\"}")
+	switch string(text) {
+	case "bearer":
+		*i = Bearer()
+	case "basic":
+		*i = Injection{Basic: Basic{}.complete()}
+	default:
+		return errors.New("want " + ways)
 	}
-	*i = Bearer()
 	return nil
 }
+
+// ways are all there are to write an injection.
+const ways = `the word bearer or basic, or one of {header: NAME, format: "Token {secret}"}, {basic: {user: NAME}}, {query: NAME} and {cookie: NAME}`
 
 // Places lists the canonical names of the headers that the injection sets: a
-// caller's own are removed before.
+// caller's own are removed before. A credential that goes into the query or a
+// cookie sets no header whole: see the fields Query and Cookie.
 func (i Injection) Places() []string {
-	header, _ := i.header()
-	if header == "" {
-		return nil
-	}
-	return []string{header}
-}
-
-// header is the one header of today's kinds: its name, and its value around
-// the placeholder.
-func (i Injection) header() (name, format string) {
-	if i.bearer {
-		return "Authorization", "Bearer " + placeholder
-	}
-	if i.Format == "" {
-		i.Format = placeholder
-	}
-	return http.CanonicalHeaderKey(i.Header), i.Format
-}
-
-// Check reports every problem of the injection, by its path in it.
-func (i Injection) Check(report func(path, problem string)) {
-	if i.bearer {
-		if i.Header != "" || i.Format != "" {
-			report("", "bearer stands alone: give the word bearer, or {header: …}")
-		}
-		return
-	}
-	switch {
-	case i.Header == "" && i.Format == "":
-		report("", "is missing: say how the upstream wants its credential, with the word bearer or {header: NAME, format: \"Token {secret}\"}")
-		return
-	case i.Header == "":
-		report("header", "is missing: name the header that carries the credential")
-	case !isToken(i.Header):
-		report("header", "is not a header's name: use letters, digits and -")
-	case isManaged(i.Header):
-		report("header", "the gateway or the connection manages this header: a credential cannot travel in it")
-	}
-	if i.Format == "" {
-		return
-	}
-	if n := strings.Count(i.Format, placeholder); n != 1 {
-		report("format", "want "+placeholder+" exactly once")
-	} else if err := usable(i.Format); err != nil {
-		report("format", err.Error())
-	}
-}
-
-// compose is the header's value for secret. It refuses a value that no header
-// can carry as it is, so that a broken secret is never sent in part, and an
-// empty one never as a bare "Bearer ".
-func (i Injection) compose(secret string) (string, error) {
-	if err := usable(secret); err != nil {
-		return "", err
-	}
-	_, format := i.header()
-	before, after, _ := strings.Cut(format, placeholder)
-	return before + secret + after, nil
-}
-
-// maxValue bounds a secret. Servers refuse header lines far shorter than it.
-const maxValue = 64 << 10
-
-// usable says why s cannot be a header's value. RFC 9110, section 5.5 excludes
-// CR, LF and NUL as dangerous and surrounding whitespace as lost on the way;
-// other control and non-ASCII bytes are read differently by different servers.
-// The error never quotes s.
-func usable(s string) error {
-	switch {
-	case s == "":
-		return errors.New("is empty")
-	case strings.TrimSpace(s) == "":
-		return errors.New("is only whitespace")
-	case len(s) > maxValue:
-		return errors.New("is longer than 64 KiB")
-	}
-	if strings.HasSuffix(s, "\n") {
-		return errors.New("ends with a newline: store it again without")
-	}
-	for _, c := range []byte(s) {
-		switch {
-		case c == '\r' || c == '\n':
-			return errors.New("has a line break inside")
-		case c < ' ' || c == 0x7f:
-			return errors.New("has a control character inside")
-		case c > 0x7f:
-			return errors.New("has a character outside ASCII")
-		}
-	}
-	if s[0] == ' ' || s[len(s)-1] == ' ' {
-		return errors.New("begins or ends with whitespace: store it again without")
+	if p := i.place(); p.header != "" {
+		return []string{p.header}
 	}
 	return nil
+}
+
+// place is where on a request a credential goes: one of the names is set.
+type place struct{ header, query, cookie string }
+
+func (i Injection) place() place {
+	switch {
+	case i.bearer, i.Basic != Basic{}:
+		return place{header: "Authorization"}
+	case i.Query != "":
+		return place{query: i.Query}
+	case i.Cookie != "":
+		return place{cookie: i.Cookie}
+	}
+	return place{header: http.CanonicalHeaderKey(i.Header)}
+}
+
+// complete returns b with the documented defaults.
+func (b Basic) complete() Basic {
+	if b.User == "" {
+		b.User = "{username}"
+	}
+	if b.Password != "" {
+		return b
+	}
+	switch user := parseFormat(b.User); {
+	case len(user.names) == 0:
+		b.Password = placeholder
+	case !user.whole():
+		b.Password = "{password}"
+	}
+	return b
+}
+
+// compose is what is put on requests for secret: the value of the header, or
+// the whole name=value of the parameter or cookie. It refuses a value that the
+// place cannot carry as it is, so that a broken secret is never sent in part,
+// and an empty one never as a bare "Bearer ".
+func (i Injection) compose(secret string) (string, error) {
+	c, err := open(secret)
+	if err != nil {
+		return "", err
+	}
+	defer c.close()
+	if i.Basic != (Basic{}) {
+		return i.Basic.complete().compose(c)
+	}
+	format := cmp.Or(i.Format, placeholder)
+	switch {
+	case i.bearer:
+		return c.fill("Bearer "+placeholder, fieldValue)
+	case i.Query != "":
+		value, err := c.fill(format, fieldValue)
+		// RFC 3986, section 2.3: what is not unreserved is encoded. A + is a
+		// space only to those who read the query as a form.
+		return i.Query + "=" + strings.ReplaceAll(url.QueryEscape(value), "+", "%20"), err
+	case i.Cookie != "":
+		value, err := c.fill(format, cookieOctets)
+		return i.Cookie + "=" + value, err
+	}
+	return c.fill(format, fieldValue)
+}
+
+// compose is RFC 7617, section 2. UTF-8 is what it recommends, and ASCII.
+func (b Basic) compose(c *contents) (string, error) {
+	user, err := c.fill(b.User, userID)
+	if err != nil {
+		return "", err
+	}
+	password, err := c.fill(b.Password, plainText)
+	if err != nil {
+		return "", err
+	}
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password)), nil
+}
+
+// put sets the credential on r. It changes neither a URL nor a slice of values
+// that r may share with others.
+func (p place) put(r *http.Request, credential string) {
+	if p.query != "" {
+		u := *r.URL
+		u.RawQuery = withParameter(u.RawQuery, credential)
+		r.URL = &u
+		return
+	}
+	name, values := p.header, []string{credential}
+	if p.cookie != "" {
+		name = "Cookie"
+		values = withCookie(r.Header[name], p.cookie, credential)
+	}
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	removeAliases(r.Header, name)
+	removeAliases(r.Trailer, name)
+	r.Header[name] = values
 }

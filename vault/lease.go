@@ -61,11 +61,17 @@ func (l Lease) Fetched() trace.SpanContext { return l.holding().version.span }
 // Destination is the only place that the credential may go.
 func (l Lease) Destination() Destination { return l.holding().destination }
 
-// Authorize puts the credential on r: every header that some server would take
-// for the same name is removed, from the trailers too, and the one is set. The
-// caller owns r and its headers. It refuses, and leaves r as it was, when r
-// goes anywhere but to the bound destination, when r names another host than
-// it (unless the binding preserves the caller's), and when the lease expired.
+// Authorize puts the credential on r, in the one place that the binding says;
+// the caller owns r and its headers:
+//   - a header: every header that some server would take for it is removed, from
+//     the trailers too, and the one is set;
+//   - the query: the parameter is put after it, in a URL of its own;
+//   - a cookie: the caller's own are removed, and it is put before the others.
+//
+// It refuses, and leaves r as it was, when r goes anywhere but to the bound
+// destination, when r names another host than it (unless the binding preserves
+// the caller's), when the lease expired, and when r has the parameter itself.
+// r is to be sent at once: what is traced or logged of it, is before.
 func (l Lease) Authorize(r *http.Request) error {
 	h := l.of
 	if h == nil || h.credential == nil {
@@ -80,12 +86,10 @@ func (l Lease) Authorize(r *http.Request) error {
 	if elapsed(l.since, l.now()) > l.lasts {
 		return &LeaseError{Unavailable, h.key.secret, errExpired}
 	}
-	if r.Header == nil {
-		r.Header = make(http.Header)
+	if _, found := cutQuery(r.URL.RawQuery, h.place.query); found {
+		return &LeaseError{Reserved, h.key.secret, errReserved}
 	}
-	removeAliases(r.Header, h.header)
-	removeAliases(r.Trailer, h.header)
-	r.Header[h.header] = []string{h.credential()}
+	h.place.put(r, h.credential())
 	h.uses.count(l.stale)
 	return nil
 }

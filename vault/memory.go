@@ -156,12 +156,11 @@ func (v *Vault) publish() {
 // wrong refuses.
 func (v *Vault) hold(b Binding) *holding {
 	m := &v.known
-	header, _ := b.Inject.header()
 	h := &holding{
 		key:          key{b.Route, b.Secret},
 		destination:  b.Destination.normal(),
 		preserveHost: b.PreserveHost,
-		header:       header,
+		place:        b.Inject.place(),
 	}
 	var problems []error
 	b.Check(func(path, problem string) { problems = append(problems, fmt.Errorf("%s %s", path, problem)) })

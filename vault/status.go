@@ -92,7 +92,7 @@ type Problem struct {
 
 // Problems lists the bindings that are closed for want of a usable value:
 // collections and secrets that do not exist, names that match two, values that
-// no header can carry. It knows them after the first good refresh.
+// their place cannot carry. It knows them after the first good refresh.
 func (v *Vault) Problems() []Problem {
 	var all []Problem
 	for _, h := range v.view.Load().order {

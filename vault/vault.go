@@ -14,12 +14,13 @@
 // trusts no request: the route and the secret come from the configuration and
 // the policy, and the credential goes on a request only if that goes to the
 // bound destination. It refuses names that match two secrets, secrets in no
-// collection, and values that no header can carry.
+// collection, and values that their place on a request cannot carry as they
+// are. It expands nothing inside a value.
 //
 // Values are hidden behind functions, so that no way of printing a Lease or a
 // Vault shows one. They are held in Go strings, which cannot be wiped: a value
-// lives in memory until the garbage collector takes it, once as fetched and
-// once for each binding as worn.
+// lives in memory until the garbage collector takes it, once as fetched, once
+// for each binding as worn, and shortly for each field that a format takes.
 package vault
 
 import (

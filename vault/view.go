@@ -14,11 +14,11 @@ type holding struct {
 	reference    Reference
 	destination  Destination
 	preserveHost bool
-	header       string // canonical
+	place        place
 
 	id         string        // of the secret that the reference names, if it names one
 	version    *version      // nil: no value
-	credential func() string // the header's value, composed once; nil: no lease
+	credential func() string // what is put on requests, composed once; nil: no lease
 	confirmed  time.Time     // when the refresh began that last saw the value
 
 	refusal    *LeaseError // why there is no lease; nil: there is
