@@ -1,11 +1,17 @@
 package proxy_test
 
 import (
+	"context"
+	"github.com/vaultspan/vaultspan/policy"
+	"github.com/vaultspan/vaultspan/proxy"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
+	"os"
 	"testing"
 )
 
@@ -28,4 +34,21 @@ func (b *bench) restart(t *testing.T, server *http.Server) {
 	b.plain = &httptest.Server{Config: server, Listener: listener}
 	b.plain.Start()
 	t.Cleanup(func() { b.plain.CloseClientConnections(); b.plain.Close() })
+}
+
+// watched remembers what policy was asked last.
+type watched struct {
+	proxy.Decider
+	in policy.Input
+}
+
+func (w *watched) Decide(ctx context.Context, in policy.Input) (policy.Decision, error) {
+	w.in = in
+	return w.Decider.Decide(ctx, in)
+}
+
+// net/http complains about misbehaving upstreams to the standard logger.
+func TestMain(m *testing.M) {
+	log.SetOutput(io.Discard)
+	os.Exit(m.Run())
 }

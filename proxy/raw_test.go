@@ -103,6 +103,10 @@ func newScript(t *testing.T, serve func(*peer)) *script {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newScriptOn(t, listener, serve)
+}
+
+func newScriptOn(t *testing.T, listener net.Listener, serve func(*peer)) *script {
 	s := &script{Listener: listener, t: t, serve: serve}
 	var serving sync.WaitGroup
 	serving.Go(func() {
