@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"fmt"
 	"github.com/vaultspan/vaultspan/policy"
 	"github.com/vaultspan/vaultspan/proxy"
 	"io"
@@ -51,4 +52,25 @@ func (w *watched) Decide(ctx context.Context, in policy.Input) (policy.Decision,
 func TestMain(m *testing.M) {
 	log.SetOutput(io.Discard)
 	os.Exit(m.Run())
+}
+
+// sends says whether a request with that Host gets that status.
+func sends(client *http.Client, method, url, host, token string, status int) error {
+	r, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		return err
+	}
+	r.Host = host
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err != nil || res.StatusCode != status {
+		return fmt.Errorf("%s %s of %s: %d %s, want %d (%v)", method, url, host, res.StatusCode, body, status, err)
+	}
+	return nil
 }
