@@ -130,6 +130,9 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 			continue
 		}
 		d.at(below, key, value)
+		if key.Value == "password" { // somebody may have written it out
+			d.hide(value)
+		}
 		d.decode(value, v.Field(index), below)
 	}
 }

@@ -233,6 +233,10 @@ routes:
     forwarded: send
     tags: [a]
   - {name: bearer, match: [/bearer/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: bearer}
+  - {name: word, match: [/word/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: basic}
+  - {name: basic, match: [/basic/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {basic: {user: "{email}/token", password: "{token}"}}}
+  - {name: query, match: [/query/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {query: key}}
+  - {name: cookie, match: [/cookie/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {cookie: sid, format: "{id}.{key}"}}
   - {name: open, match: [/open/], upstream: "https://static.example.com", allow: anyone}
 audit: {dir: audit, key: "${file:audit.key}", wait: 1s, mode: strict, segment_size: 64MiB}
 telemetry:
@@ -273,7 +277,7 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 	schema, n := compiled(t), 0
 	for key, value := range full { // each section by itself: it is quicker
 		a := &agreement{T: t, path: filepath.Join(dir, "vaultspan.yaml"), schema: schema, known: map[string]bool{}}
-		a.whole = object{"routes": full["routes"].([]any)[2:], "audit": object{"dir": "audit", "key": "${file:audit.key}"}}
+		a.whole = object{"routes": full["routes"].([]any)[6:], "audit": object{"dir": "audit", "key": "${file:audit.key}"}}
 		a.whole[key] = value
 		a.start()
 		a.in("", a.whole, key)
@@ -368,7 +372,7 @@ func (a *agreement) in(at string, value any, only string) {
 // at changes a value, and everything below it.
 func (a *agreement) at(at string, value any, set func(any)) {
 	for _, v := range []any{
-		nil, true, 7, 1.5, "", "xyzzy", "30s", "any", "anyone", "bearer", "${file:fingerprint.key}",
+		nil, true, 7, 1.5, "", "xyzzy", "30s", "any", "anyone", "bearer", "basic", "${file:fingerprint.key}",
 		[]any{}, []any{"xyzzy"}, []any{7}, []any{object{}}, object{}, object{"xyzzy": "xyzzy"},
 	} {
 		set(v)

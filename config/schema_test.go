@@ -26,10 +26,10 @@ const schemaFile = "schema.json"
 type object = map[string]any
 
 // words are the types that may be one word in place of what they hold.
-var words = map[reflect.Type]string{
-	reflect.TypeFor[proxy.Allow]():     "anyone",
-	reflect.TypeFor[policy.Methods]():  "any",
-	reflect.TypeFor[vault.Injection](): "bearer",
+var words = map[reflect.Type][]string{
+	reflect.TypeFor[proxy.Allow]():     {"anyone"},
+	reflect.TypeFor[policy.Methods]():  {"any"},
+	reflect.TypeFor[vault.Injection](): {"bearer", "basic"},
 }
 
 // forms are the values that have a syntax, by the name of their definition.
@@ -68,7 +68,9 @@ var closed = map[string]object{
 	"telemetry.OTLP.Protocol":       {"enum": []string{"grpc", "http"}},
 	"vault.Bitwarden.API":           ref("url"),
 	"vault.Bitwarden.Identity":      ref("url"),
-	"vault.Injection.Format":        {"type": "string", "pattern": `\{secret\}`},
+	"vault.Injection.Cookie":        {"type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"},
+	"vault.Injection.Format":        {"type": "string", "pattern": `\{[A-Za-z_][A-Za-z0-9_-]*\}`},
+	"vault.Injection.Query":         {"type": "string", "pattern": "^[A-Za-z0-9._~-]+$"},
 	"vault.Bitwarden.Organization":  {"type": "string", "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"},
 }
 
@@ -149,8 +151,8 @@ func (s *schemaOf) value(t *testing.T, of reflect.Type, name string) object {
 		}
 		s.used[name] = true
 	}
-	if word := words[of]; word != "" {
-		return object{"anyOf": []object{{"const": word}, s.composite(t, of, name)}}
+	if words := words[of]; words != nil {
+		return object{"anyOf": []object{{"enum": words}, s.composite(t, of, name)}}
 	}
 	if has && of.Kind() != reflect.Slice {
 		return maps.Clone(extra)

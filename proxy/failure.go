@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+
+	"github.com/vaultspan/vaultspan/vault"
 )
 
 // How an attempt ended, where no refusal says it.
@@ -32,6 +34,9 @@ var errUpgrade = errors.New("the upstream switched protocols in a way that was n
 // operator.
 func classify(err error) *refused {
 	if lease, ok := errors.AsType[*leaseError](err); ok {
+		if e, ok := errors.AsType[*vault.LeaseError](lease.err); ok && e.Reason == vault.Reserved {
+			return parameterReserved.from(lease)
+		}
 		return secretNotBound.from(lease)
 	}
 	if errors.Is(err, errForbiddenAddress) {

@@ -148,7 +148,7 @@ func (x *exchange) accept(res *http.Response, flow *flow) error {
 			return err
 		}
 	}
-	cleanResponse(res.Header)
+	x.route.headers.inbound(res.Header)
 	res.Trailer = nil // what it announces; the fields themselves are passed on when they come
 	flow.response(res)
 	return nil

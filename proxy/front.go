@@ -134,6 +134,9 @@ func (x *exchange) match() *refused {
 	if rest, ok := strings.CutPrefix(x.target.path, x.route.Strip); !ok || x.route.Strip != "" && rest != "" && rest[0] != '/' {
 		return targetNoncanonical.because("the path spells the route's prefix in another way")
 	}
+	if _, reserved := x.route.Inject.CutQuery(x.target.raw); reserved {
+		return parameterReserved.because("")
+	}
 	if x.websocket && !x.originAllowed() {
 		return originDenied.because("")
 	}

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/vaultspan/vaultspan/vault"
 )
 
 // ownCookie starts the names of vaultspan's own cookies: no upstream sees them
@@ -58,11 +60,12 @@ func fold(name string) string {
 
 // headerPolicy says which of a caller's header fields a route forwards.
 type headerPolicy struct {
-	taken map[string]bool // folded names: the managed ones, token places, injection places
+	taken  map[string]bool // folded names: the managed ones, token places, injection places
+	inject vault.Injection
 }
 
 func newHeaderPolicy(r Route) headerPolicy {
-	p := headerPolicy{taken: map[string]bool{}}
+	p := headerPolicy{taken: map[string]bool{}, inject: r.Inject}
 	for _, names := range [][]string{managed, r.TokenFrom, r.Inject.Places()} {
 		for _, name := range names {
 			p.taken[fold(name)] = true
@@ -118,6 +121,38 @@ func withoutOwnCookies(lines []string) []string {
 		}
 	}
 	return kept
+}
+
+// inbound removes from an upstream's answer what would hand on a credential of
+// the injection: its cookie renewed, and its parameter in a redirect to where
+// the caller asked for, which then leads through the gateway again.
+func (p headerPolicy) inbound(h http.Header) {
+	cleanResponse(h)
+	if slices.ContainsFunc(h["Set-Cookie"], p.inject.SetsCookie) {
+		h["Set-Cookie"] = slices.DeleteFunc(h["Set-Cookie"], p.inject.SetsCookie)
+	}
+	for _, name := range []string{"Location", "Content-Location"} {
+		for i, value := range h[name] {
+			h[name][i] = p.withoutParameter(value)
+		}
+	}
+}
+
+// withoutParameter is a URL reference without the injection's parameter.
+func (p headerPolicy) withoutParameter(reference string) string {
+	target, fragment, _ := strings.Cut(reference, "#")
+	path, query, _ := strings.Cut(target, "?")
+	rest, found := p.inject.CutQuery(query)
+	if !found {
+		return reference
+	}
+	if rest != "" {
+		path += "?" + rest
+	}
+	if fragment != "" {
+		path += "#" + fragment
+	}
+	return path
 }
 
 // cleanResponse removes from an upstream's answer, or from its trailer, what

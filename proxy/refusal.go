@@ -24,6 +24,7 @@ var (
 	malformedToken       = Refusal{400, "malformed-token", "the credential is not a well-formed bearer token"}
 	malformedBody        = Refusal{400, "malformed-body", "the request body could not be read to its end"}
 	upgradeUnsupported   = Refusal{400, "upgrade-unsupported", "only an upgrade to websocket is supported"}
+	parameterReserved    = Refusal{400, "parameter-reserved", "the query has a parameter that is the gateway's to set"}
 	noCredentials        = Refusal{401, "no-credentials", "a bearer token is needed here"}
 	tokenExpired         = Refusal{401, "token-expired", "the token has expired"}
 	tokenInvalid         = Refusal{401, "token-invalid", "the token was not accepted"}
@@ -59,7 +60,7 @@ var (
 // keep it true.
 func Refusals() []Refusal {
 	return []Refusal{
-		targetNoncanonical, authorityMismatch, ambiguousCredentials, malformedToken, malformedBody, upgradeUnsupported,
+		targetNoncanonical, authorityMismatch, ambiguousCredentials, malformedToken, malformedBody, upgradeUnsupported, parameterReserved,
 		noCredentials, tokenExpired, tokenInvalid, issuerUnknown,
 		denied, secretNotBound, originDenied,
 		noRoute, methodNotAllowed, callerTimeout, bodyTooLarge, expectationFailed, misdirected, headersTooLarge,

@@ -249,14 +249,17 @@ func (r Route) checkCredential(report func(path, problem string)) {
 			report("host", "with a secret, preserve needs a host in every pattern: else the caller chooses the Host that the credential goes out with")
 		}
 	}
-	hasInject := len(r.Inject.Places()) > 0
+	hasInject := r.Inject != vault.Injection{}
 	switch {
 	case r.Secret != "" && !hasInject:
-		report("inject", "a secret needs inject: bearer, or inject: {header: NAME}")
+		report("inject", "a secret needs inject: bearer, or one of {header: NAME}, {basic: {user: NAME}}, {query: NAME} and {cookie: NAME}")
 	case r.Secret == "" && hasInject:
 		report("inject", "there is no secret to inject: add secret: vault/collection/name")
 	case hasInject:
 		r.Inject.Check(func(path, problem string) { report(strings.TrimSuffix("inject."+path, "."), problem) })
+		if isOwnCookie(r.Inject.Cookie) {
+			report("inject.cookie", "cookies of this name are vaultspan's own: no upstream sees them; name the upstream's")
+		}
 	}
 }
 
