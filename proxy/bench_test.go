@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
@@ -35,7 +36,7 @@ import (
 // The credentials of the bench. No test may see them anywhere but at the
 // upstream they are for.
 const (
-	canary1 = "CANARY-U1-5f0c2a77b1"
+	canary1 = "CANARY-U1-5f0c2a77b1{{x}}${HOME}%7B" // J12: never expanded
 	canary2 = "CANARY-U2-91d3e8004c"
 )
 
@@ -53,6 +54,7 @@ type bench struct {
 	public   string // the audit log's public key
 	spans    *tracetest.InMemoryExporter
 	logs     *lockedBuffer
+	meter    metric.MeterProvider // set it in change
 
 	plain, tls *httptest.Server // the gateway's listeners: HTTP/1, and TLS with HTTP/2
 }
@@ -203,7 +205,7 @@ func newBench(t *testing.T, change ...func(*bench, []proxy.Route) []proxy.Route)
 	t.Cleanup(func() { b.log.Close(context.Background()) })
 
 	b.gateway = &proxy.Gateway{
-		Audit: b.log, Tracer: tracer, Logger: logger, UserID: func(issuer, subject string) string { return issuer + "|" + subject },
+		Audit: b.log, Tracer: tracer, Meter: b.meter, Logger: logger, UserID: func(issuer, subject string) string { return issuer + "|" + subject },
 	}
 	gw, _ := url.Parse("https://gw.test")
 	b.settings = proxy.Settings{

@@ -235,7 +235,7 @@ func (d *download) Read(p []byte) (int, error) {
 		d.flow.moved()
 	}
 	if err == io.EOF {
-		cleanResponse(d.of.Trailer)
+		d.flow.x.route.headers.inbound(d.of.Trailer)
 	}
 	return n, err
 }

@@ -55,6 +55,7 @@ func (x *exchange) forward() (failure *refused) {
 		}
 	}()
 
+	x.out.inbound = x.route.headers.inbound
 	in := x.in.WithContext(ctx)
 	in.Body = flow.request(x.in.Body)
 	if x.out.carries {

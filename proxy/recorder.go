@@ -11,14 +11,15 @@ import (
 // remembers what the caller was told.
 type recorder struct {
 	http.ResponseWriter
-	trace   string      // the X-Request-Id of every response
-	final   bool        // the connection ends with this response
-	carries bool        // the request came over HTTP/1, and has a body
-	drained atomic.Bool // its body was read to the end
-	status  int         // what the caller was told, or 0
-	refusal string      // code, if the gateway answered
-	writing atomic.Bool // the caller is being waited for
-	failed  bool        // the caller did not take what was written
+	trace   string            // the X-Request-Id of every response
+	final   bool              // the connection ends with this response
+	carries bool              // the request came over HTTP/1, and has a body
+	drained atomic.Bool       // its body was read to the end
+	status  int               // what the caller was told, or 0
+	refusal string            // code, if the gateway answered
+	inbound func(http.Header) // cleans what an upstream sends before its response
+	writing atomic.Bool       // the caller is being waited for
+	failed  bool              // the caller did not take what was written
 }
 
 // Unwrap lets http.ResponseController set deadlines.
@@ -45,7 +46,7 @@ func (w *recorder) own(status int) {
 
 func (w *recorder) WriteHeader(status int) {
 	if status < 200 {
-		cleanResponse(w.Header())
+		w.inbound(w.Header())
 	} else if !w.started() {
 		w.own(status)
 	}
