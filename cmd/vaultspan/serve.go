@@ -174,7 +174,10 @@ func (s *server) listen(ctx context.Context, i *instance, tel *telemetry.Telemet
 }
 
 // drain lets requests end: new ones are refused, /readyz says no, and what is
-// still open after shutdown_grace is cut, WebSockets and streams included.
+// still open after shutdown_grace is cut, WebSockets and streams included. The
+// listener stays open until then: net/http drops without a word what comes on a
+// kept connection once it shuts down, and a caller could not tell whether its
+// request was done.
 func (s *server) drain(ctx context.Context, i *instance, end context.CancelCauseFunc, public, admin *http.Server) error {
 	limit := cmp.Or(s.start.ShutdownGrace, 30*time.Second)
 	i.logger.Info("draining", "limit", limit.String())
@@ -183,8 +186,17 @@ func (s *server) drain(ctx context.Context, i *instance, end context.CancelCause
 	defer cancel()
 	stop := context.AfterFunc(grace, func() { end(proxy.ErrDraining) })
 	defer stop()
+	quiet := make(chan struct{})
+	go func() {
+		defer close(quiet)
+		i.gateway.Wait()
+	}()
+	select {
+	case <-quiet:
+	case <-grace.Done():
+	}
 	err := public.Shutdown(grace)
-	i.gateway.Wait()
+	<-quiet
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil // what was open has been cut, and recorded
 	}
