@@ -70,7 +70,7 @@ func (s *scenario) limit(ts *testscript.TestScript, size string) {
 	}
 }
 
-// certificate writes tls.crt and tls.key for 127.0.0.1 and localhost.
+// certificate writes tls.crt and tls.key for gw.example.com and this machine.
 func certificate(ts *testscript.TestScript, _ *scenario, args []string) {
 	need(ts, len(args) == 0, "certificate")
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -79,7 +79,7 @@ func certificate(ts *testscript.TestScript, _ *scenario, args []string) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "gateway"},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames: []string{"localhost", "gw.example.com"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		IsCA: true, BasicConstraintsValid: true,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)

@@ -36,7 +36,7 @@
 //	disk small DIR                a small file system of its own for DIR, where that is permitted
 //	disk limit                    from now on full and free are a limit of the gateway's process
 //	disk full | free
-//	certificate                   tls.crt and tls.key for 127.0.0.1
+//	certificate                   tls.crt and tls.key for gw.example.com
 //	spantree [FLAG…] [TRACE]      the tree of a trace, by default $TRACE, to stdout
 //	      -wait NAMES  -show PATTERNS  -volatile PATTERNS
 //	exported SIGNAL [HEADER VALUE]  wait for traces, metrics or logs; check a header of theirs
