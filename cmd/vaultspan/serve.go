@@ -71,7 +71,11 @@ func (s *server) run(ctx context.Context, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
+	defer func() {
+		if failed := tel.Shutdown(context.WithoutCancel(ctx)); failed != nil { // a dead collector is no failure of ours
+			tel.Logger.Warn("telemetry was lost at the end", "error", failed)
+		}
+	}()
 	log, err := audit.Open(audit.Setup{
 		Config: cfg.Audit, Logger: tel.Logger, Meter: tel.MeterProvider,
 		OnCheckpoint: func(note string) { tel.Logger.Info("audit checkpoint", "checkpoint", note) },
