@@ -74,8 +74,7 @@ func (d *docs) section(t *testing.T, path string, of reflect.Type, level int) {
 		of   reflect.Type
 	}
 	var below []nested
-	for i := range of.NumField() {
-		f := of.Field(i)
+	for f := range of.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if name == "" {
 			continue

@@ -79,9 +79,7 @@ func ref(name string) object { return object{"$ref": "#/$defs/" + name} }
 // schema.json is what the Config structs and their comments say.
 func TestSchema(t *testing.T) {
 	s := &schemaOf{docs: docs{fields: map[string]map[string]string{}}, defs: object{}}
-	for name, form := range forms {
-		s.defs[name] = form
-	}
+	maps.Copy(s.defs, forms)
 	root := s.structure(t, reflect.TypeFor[config.Config]())
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "vaultspan.yaml"
