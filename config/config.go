@@ -131,7 +131,11 @@ func Load(path string, getenv func(string) string) (*Config, error) {
 	}
 	text, err := readFile(absolute, maxFile)
 	if err != nil {
-		return nil, Problems{{File: path, Text: err.Error()}}
+		p := Problem{File: path, Text: err.Error()}
+		if errors.Is(err, errAbsent) {
+			p.Hint = `name it with --config, or begin one with "vaultspan init"`
+		}
+		return nil, Problems{p}
 	}
 	root := doc.parse(text)
 	if root == nil {
@@ -157,13 +161,15 @@ func Load(path string, getenv func(string) string) (*Config, error) {
 	return c, doc.problems.sorted()
 }
 
+var errAbsent = errors.New("the file does not exist")
+
 // readFile reads a regular file of at most limit bytes. Anything else, such as
 // a pipe, could block or have no end. The error does not repeat the name.
 func readFile(name string, limit int64) ([]byte, error) {
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, errors.New("the file does not exist")
+		return nil, errAbsent
 	case err != nil:
 		return nil, errors.New("cannot be read: " + reason(err))
 	case !info.Mode().IsRegular():

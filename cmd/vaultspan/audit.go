@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ func (p *program) auditCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "audit",
 		Short: "Make the audit log's key, and verify the log",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(p.auditKeygenCommand(), p.auditVerifyCommand())
@@ -37,7 +38,12 @@ The private key goes to --out, which must not exist; the public key goes to
 --out with .pub, and is printed. Keep the private key outside audit.dir, and give
 the public key to whoever verifies.`,
 		Example: "  vaultspan audit keygen gw.example.com/audit --out audit.key",
-		Args:    cobra.ExactArgs(1),
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("want one NAME for the log, such as gw.example.com/audit: see %s --help", c.CommandPath())
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			private, public, err := audit.Keygen(args[0])
 			if err != nil {
@@ -70,7 +76,7 @@ Cutting off the end, or putting an old copy back, leaves a log that is true as
 far as it goes. --since finds that: give it a checkpoint that was kept elsewhere
 (the process log and OTLP have one per second of activity).`,
 		Example: "  vaultspan audit verify --dir /var/lib/vaultspan/audit --key audit.key.pub --since checkpoint.txt",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			options := audit.VerifyOptions{Dir: dir}
 			public, err := keyOrFile(key)
@@ -84,6 +90,9 @@ far as it goes. --since finds that: give it a checkpoint that was kept elsewhere
 					return fmt.Errorf("--since: %w", err)
 				}
 				options.Since = bytes.NewReader(note)
+			}
+			if segments, err := filepath.Glob(filepath.Join(dir, "*.jsonl")); err != nil || len(segments) == 0 {
+				return fmt.Errorf("--dir: %s holds no audit log: either it is not what audit.dir names, or all of the log was deleted", dir)
 			}
 			report, err := audit.Verify(options)
 			if err != nil {
@@ -151,6 +160,9 @@ func keyOrFile(key string) (string, error) {
 // writeNew writes a file that must not exist yet: a key is never overwritten.
 func writeNew(name, text string, mode os.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is never overwritten: move it away, or choose another name: %w", name, fs.ErrExist)
+	}
 	if err != nil {
 		return err
 	}

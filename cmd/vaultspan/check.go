@@ -26,8 +26,9 @@ each with its place and what to do. Exit status 1 if there are any.
 With --online also ask each issuer for its keys and each vault for its secrets:
 an issuer that does not answer as one, a revoked access token, a collection or a
 secret that does not exist or whose name matches two.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return p.check(c.Context(), path, online) },
+		Example: "  vaultspan check --config vaultspan.yaml --online",
+		Args:    noArguments,
+		RunE:    func(c *cobra.Command, _ []string) error { return p.check(c.Context(), path, online) },
 	}
 	configFlag(c, &path)
 	c.Flags().BoolVar(&online, "online", false, "also ask the issuers and vaults")
@@ -44,8 +45,8 @@ func (p *program) check(ctx context.Context, path string, online bool) error {
 		return p.report(problems)
 	}
 	p.warn(cfg)
-	fmt.Fprintf(p.stdout, "%s: %d routes, %d roles, %d issuers, %d vaults: no problem found\n",
-		path, len(cfg.Routes), len(cfg.Roles), len(cfg.Issuers), len(cfg.Vaults))
+	fmt.Fprintf(p.stdout, "%s: %s, %s, %s, %s: no problem found\n", path,
+		counted(len(cfg.Routes), "route"), counted(len(cfg.Roles), "role"), counted(len(cfg.Issuers), "issuer"), counted(len(cfg.Vaults), "vault"))
 	if !online {
 		fmt.Fprintln(p.stdout, "issuers and vaults were not asked: add --online")
 	}

@@ -22,7 +22,7 @@ func (p *program) demoCommand() *cobra.Command {
 that demand the right credential, and the gateway between them: the same code as
 serve, on loopback. It prints commands to copy, and after each request draws its
 span tree. Ctrl-C ends it and leaves nothing behind.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return p.demo(c.Context(), dir) },
 	}
 	c.Flags().StringVar(&dir, "dir", "", "keep the configuration and the audit log in this new `directory` (default: a temporary one, removed at the end)")
@@ -37,7 +37,7 @@ func (p *program) demo(ctx context.Context, dir string) (err error) {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	} else if err := os.Mkdir(dir, 0o700); err != nil {
-		return fmt.Errorf("--dir: %w", err)
+		return fmt.Errorf("--dir: name a directory that is not there yet: %w", err)
 	}
 	world, err := newWorld(ctx)
 	if err != nil {

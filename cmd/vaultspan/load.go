@@ -57,12 +57,16 @@ func (p *program) report(problems config.Problems) error {
 	for _, problem := range problems {
 		fmt.Fprintln(p.stderr, problem.Error())
 	}
-	s := "s"
-	if len(problems) == 1 {
-		s = ""
-	}
-	fmt.Fprintf(p.stderr, "%d problem%s\n", len(problems), s)
+	fmt.Fprintln(p.stderr, counted(len(problems), "problem"))
 	return errReported
+}
+
+// counted is a number of things in words: 1 route, 2 routes.
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 // checkVault logs in and looks for every secret that a route names.

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -29,22 +31,42 @@ the request, and records and traces all of it. Callers never hold the credential
 
 Start with:
   vaultspan demo                     everything in one process, on loopback
+  vaultspan init                     a configuration of your own, and its keys
   vaultspan check -c vaultspan.yaml  every problem of a configuration, at once
   vaultspan serve -c vaultspan.yaml  the gateway`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          noArguments,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(p.serveCommand(), p.checkCommand(), p.demoCommand(), p.auditCommand(), p.versionCommand())
+	root.AddCommand(p.initCommand(), p.serveCommand(), p.checkCommand(), p.demoCommand(), p.auditCommand(), p.schemaCommand(), p.versionCommand())
 	return root.ExecuteContext(ctx)
+}
+
+// noArguments refuses arguments, and says what may have been meant.
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	help := "see " + c.CommandPath() + " --help"
+	if c.HasAvailableSubCommands() {
+		c.SuggestionsMinimumDistance = 2 // letters
+		if meant := c.SuggestionsFor(args[0]); len(meant) > 0 {
+			help = "did you mean " + strings.Join(meant, " or ") + "?"
+		}
+		return fmt.Errorf("unknown command %q: %s", args[0], help)
+	}
+	if c.Flags().Lookup("config") != nil {
+		help = fmt.Sprintf("if it is the configuration, write %s --config %s", c.CommandPath(), args[0])
+	}
+	return fmt.Errorf("%s takes no argument %q: %s", c.CommandPath(), args[0], help)
 }
 
 // configFlag adds -c, --config to a command.
 func configFlag(c *cobra.Command, path *string) {
 	c.Flags().StringVarP(path, "config", "c", "vaultspan.yaml", "the configuration `file`")
+	c.MarkFlagFilename("config", "yaml", "yml")
 }

@@ -35,11 +35,15 @@ func TestMistakesAreNamed(t *testing.T) {
 		want string
 	}{
 		{[]string{"srve"}, `unknown command "srve"`},
-		{[]string{"serve", "extra"}, `unknown command "extra"`},
+		{[]string{"srve"}, "did you mean serve?"},
+		{[]string{"audit", "verfy"}, "did you mean verify?"},
+		{[]string{"check", "extra.yaml"}, "write vaultspan check --config extra.yaml"},
+		{[]string{"version", "extra"}, "vaultspan version --help"},
 		{[]string{"serve", "--confg", "x"}, "unknown flag: --confg"},
 		{[]string{"audit", "verify"}, `required flag(s) "dir", "key" not set`},
 		{[]string{"audit", "verify", "--dir", "x", "--key", "/no/such/file"}, "--key"},
-		{[]string{"audit", "keygen"}, "accepts 1 arg"},
+		{[]string{"audit", "verify", "--dir", os.TempDir() + "/none", "--key", "a+b"}, "holds no audit log"},
+		{[]string{"audit", "keygen"}, "such as gw.example.com/audit"},
 	} {
 		if _, _, err := cli(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("vaultspan %s: %v, want %q", strings.Join(c.args, " "), err, c.want)

@@ -35,7 +35,8 @@ The configuration and every file it names are watched: a change, or SIGHUP, is
 applied at once if all of it is good, and otherwise changes nothing and says why
 in the log, in /readyz and in the metric vaultspan.config.good. What listens
 where, audit: and telemetry: are read at the start only.`,
-		Args: cobra.NoArgs,
+		Example: "  vaultspan serve --config /etc/vaultspan/vaultspan.yaml",
+		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := p.load(c.Context(), s.path)
 			if err != nil {
@@ -81,7 +82,7 @@ func (s *server) run(ctx context.Context, cfg *config.Config) (err error) {
 		OnCheckpoint: func(note string) { tel.Logger.Info("audit checkpoint", "checkpoint", note) },
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("audit: %w", err)
 	}
 	defer func() { err = errors.Join(err, closeLog(ctx, log)) }()
 
@@ -138,11 +139,11 @@ func (s *server) listen(ctx context.Context, i *instance, tel *telemetry.Telemet
 
 	publicListener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return cannotListen("listen", err)
 	}
 	adminListener, err := net.Listen("tcp", cfg.Admin.Listen)
 	if err != nil {
-		return errors.Join(fmt.Errorf("admin.listen: %w", err), publicListener.Close())
+		return errors.Join(cannotListen("admin.listen", err), publicListener.Close())
 	}
 	failed := make(chan error, 2)
 	go func() {
@@ -175,6 +176,14 @@ func (s *server) listen(ctx context.Context, i *instance, tel *telemetry.Telemet
 	stopWatching()
 	<-watched
 	return errors.Join(err, s.drain(ctx, i, end, public, admin))
+}
+
+// cannotListen says what to do about an address.
+func cannotListen(setting string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s: another process has this address: end it, or choose another in the configuration: %w", setting, err)
+	}
+	return fmt.Errorf("%s: %w", setting, err)
 }
 
 // drain lets requests end: new ones are refused, /readyz says no, and what is
