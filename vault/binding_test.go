@@ -2,8 +2,6 @@ package vault_test
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -47,39 +45,6 @@ func TestUnusableValuesAreRefused(t *testing.T) {
 		}
 		if out := fmt.Sprint(err, problems, v.Ready(stripeRef), v.Status()); strings.Contains(out, "CANARY") || strings.Contains(out, "CCC") {
 			t.Errorf("%s %q is told: %s", test.id, test.value, out)
-		}
-	}
-}
-
-// J12: a value is inserted once, as it is.
-func TestValuesAreInsertedLiterally(t *testing.T) {
-	var got string
-	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Get("X-Key") }))
-	defer upstream.Close()
-	for _, value := range []string{
-		"{{x}}", "${HOME}", "%7B", "{secret}", "a{secret}b", "$1", `\n`, `"q"`, "a b", strings.Repeat("k", 64<<10),
-	} {
-		a := newAccount()
-		a.put(stripeID, payments, "STRIPE_API_KEY", value)
-		s := setup(a)
-		s.Bindings = []vault.Binding{bind(stripeRef)}
-		s.Bindings[0].Inject = vault.Injection{Header: "X-Key", Format: "<{secret}>{1}%7B{{"}
-		r := request(t)
-		if err := lease(t, open(t, s), stripeRef).Authorize(r); err != nil {
-			t.Fatal(err)
-		}
-		out, err := http.NewRequestWithContext(t.Context(), "GET", upstream.URL, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out.Header = r.Header
-		resp, err := http.DefaultClient.Do(out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if want := "<" + value + ">{1}%7B{{"; got != want {
-			t.Errorf("J12 upstream got %.40q, want %.40q", got, want)
 		}
 	}
 }

@@ -74,6 +74,28 @@ func TestInjectionReportsEveryProblem(t *testing.T) {
 		{vault.Injection{Header: "x-api-KEY"}, nil, []string{"X-Api-Key"}},
 		{vault.Injection{Header: "api_key"}, nil, []string{"Api_key"}},
 		{vault.Injection{Header: "X-Key", Format: `{"key":"{secret}"}`}, nil, []string{"X-Key"}},
+		{word(t, "basic"), nil, []string{"Authorization"}},
+		{vault.Injection{Basic: vault.Basic{User: "svc"}}, nil, []string{"Authorization"}},
+		{vault.Injection{Basic: vault.Basic{User: "{secret}"}}, nil, []string{"Authorization"}},
+		{vault.Injection{Basic: vault.Basic{User: "{email}/token", Password: "{token}"}}, nil, []string{"Authorization"}},
+		{vault.Injection{Basic: vault.Basic{User: "a:b"}}, []string{"basic.user"}, []string{"Authorization"}},
+		{vault.Injection{Basic: vault.Basic{User: "svc", Password: "CANARY"}}, []string{"basic"}, []string{"Authorization"}},
+		{vault.Injection{Basic: vault.Basic{User: "{secret}", Password: "{secret}"}}, []string{"basic"}, []string{"Authorization"}},
+		{vault.Injection{Basic: vault.Basic{User: "{a}", Password: "{secret}\n"}}, []string{"basic", "basic.password"}, []string{"Authorization"}},
+		{vault.Injection{Basic: vault.Basic{User: "svc"}, Format: "{secret}"}, []string{"format"}, []string{"Authorization"}},
+		{vault.Injection{Query: "api_key"}, nil, nil},
+		{vault.Injection{Query: "key", Format: "{id}:{key}"}, nil, nil},
+		{vault.Injection{Query: "key[]"}, []string{"query"}, nil},
+		{vault.Injection{Query: "a b", Format: "{secret}é"}, []string{"query", "format"}, nil},
+		{vault.Injection{Cookie: "__Host-sid"}, nil, nil},
+		{vault.Injection{Cookie: "sid", Format: "{id} {key}"}, []string{"format"}, nil},
+		{vault.Injection{Cookie: "s;id"}, []string{"cookie"}, nil},
+		{vault.Injection{Cookie: "sid", Query: "key"}, []string{""}, nil},
+		{vault.Injection{Header: "X-Key", Basic: vault.Basic{User: "svc"}}, []string{""}, []string{"Authorization"}},
+		{vault.Injection{Header: "Cookie", Format: "sid={secret}"}, []string{"header"}, []string{"Cookie"}},
+		{vault.Injection{Header: "X-Key", Format: "{key} {secret}"}, []string{"format"}, []string{"X-Key"}},
+		{vault.Injection{Header: "X-Key", Format: "{id}{id}"}, []string{"format"}, []string{"X-Key"}},
+		{vault.Injection{Header: "X-Key", Format: "{} {1} {a b}"}, []string{"format"}, []string{"X-Key"}},
 		{vault.Injection{}, []string{""}, nil},
 		{vault.Injection{Format: "Token {secret}"}, []string{"header"}, nil},
 		{vault.Injection{Header: "X-Key", Format: "Token"}, []string{"format"}, []string{"X-Key"}},
@@ -83,7 +105,12 @@ func TestInjectionReportsEveryProblem(t *testing.T) {
 		{vault.Injection{Header: "X Key", Format: "x"}, []string{"header", "format"}, []string{"X Key"}},
 	} {
 		var paths []string
-		test.inject.Check(func(path, _ string) { paths = append(paths, path) })
+		test.inject.Check(func(path, problem string) {
+			paths = append(paths, path)
+			if strings.Contains(problem, "CANARY") {
+				t.Errorf("%+v is quoted: %s", test.inject, problem)
+			}
+		})
 		if !slices.Equal(paths, test.want) {
 			t.Errorf("%+v: problems at %q, want %q", test.inject, paths, test.want)
 		}
@@ -141,23 +168,45 @@ func BenchmarkLease(b *testing.B) {
 			}
 		})
 	})
-	b.Run("lease and authorize", func(b *testing.B) {
-		r, err := http.NewRequestWithContext(b.Context(), "GET", "https://api.example.com/v1/charges", nil)
+	b.Run("lease and authorize", func(b *testing.B) { authorize(b, v, "") })
+	for kind, inject := range kinds {
+		s := setup(newAccount())
+		s.Bindings = []vault.Binding{bind(stripeRef)}
+		s.Bindings[0].Inject = inject
+		v, err := vault.Open(s)
 		if err != nil {
 			b.Fatal(err)
 		}
-		for i := range 12 {
-			r.Header.Set(fmt.Sprintf("X-Header-%d", i), "x")
+		defer v.Close()
+		if err := v.Wait(b.Context()); err != nil {
+			b.Fatal(err)
 		}
-		b.ReportAllocs()
-		for b.Loop() {
-			l, err := v.Lease(b.Context(), "r", stripeRef)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if err := l.Authorize(r); err != nil {
-				b.Fatal(err)
-			}
+		b.Run(kind, func(b *testing.B) {
+			authorize(b, v, "limit=10&starting_after=cus_9s6XKzkNRiz8i3&expand%5B%5D=data.customer")
+		})
+	}
+}
+
+// authorize leases for a request as a caller sends it, and puts it on.
+func authorize(b *testing.B, v *vault.Vault, query string) {
+	r, err := http.NewRequestWithContext(b.Context(), "GET", "https://api.example.com/v1/charges", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range 12 {
+		r.Header.Set(fmt.Sprintf("X-Header-%d", i), "x")
+	}
+	url, cookies := *r.URL, []string{"a=0123456789abcdef; _ga=GA1.1.1234567890.1234567890; theme=dark"}
+	url.RawQuery = query
+	b.ReportAllocs()
+	for b.Loop() {
+		l, err := v.Lease(b.Context(), "r", stripeRef)
+		if err != nil {
+			b.Fatal(err)
 		}
-	})
+		r.URL, r.Header["Cookie"] = &url, cookies
+		if err := l.Authorize(r); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -26,8 +26,9 @@ func withCookie(lines []string, name, pair string) []string {
 	isOurs := func(pair string) bool { return isCookie(pair, name) }
 	for _, line := range lines {
 		if pairs := strings.Split(line, ";"); slices.ContainsFunc(pairs, isOurs) {
-			line = strings.Trim(strings.Join(slices.DeleteFunc(pairs, isOurs), ";"), " \t")
+			line = strings.Join(slices.DeleteFunc(pairs, isOurs), ";")
 		}
+		line = strings.Trim(line, " \t") // no part of a field's value: RFC 9110, section 5.5
 		switch {
 		case line == "":
 		case len(worn) == 1 && worn[0] == pair:

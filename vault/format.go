@@ -63,7 +63,7 @@ type contents struct {
 var (
 	errNoObject  = errors.New(`is not a JSON object, and inject takes fields of one: store {"NAME": "…"}, or let inject take {secret}`)
 	errNotStrict = errors.New("is not a strict JSON object: it has a field twice, or is not UTF-8")
-	errWhole     = errors.New(`is a JSON object, and the upstream would get all of it: let inject take a field, as in {header: Authorization, format: "Bearer {token}"}`)
+	errWhole     = errors.New(`is a JSON object, and the upstream would get all of it: let inject take a field, as in {header: X-Api-Key, format: "{token}"}`)
 )
 
 // open reads a secret. The error never quotes it.

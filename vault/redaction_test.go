@@ -30,14 +30,27 @@ func TestNothingPrintsASecret(t *testing.T) {
 	_, notBound := v.Lease(t.Context(), "r", "prod/no/such")
 	read := vault.Secret{Reveal: func() string { return "CANARY-read" }}
 
-	var out bytes.Buffer
-	text := slog.New(slog.NewTextHandler(&out, nil))
-	structured := slog.New(slog.NewJSONHandler(&out, nil))
-	for _, held := range []any{
+	held := []any{
 		l, *l, &l, v, s, s.Config, v.Status(), v.Problems(), changes, read, vault.Snapshot{Secrets: []vault.Secret{read}},
 		struct{ lease *vault.Lease }{l}, struct{ lease vault.Lease }{*l}, struct{ Lease vault.Lease }{*l},
 		map[string]any{"lease": l}, []vault.Lease{*l}, expired, notBound, fmt.Errorf("using %v: %w", l, notBound),
-	} {
+	}
+	for _, inject := range kinds {
+		l, err := worn(t, "CANARY-worn", inject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken := request(t)
+		taken.URL.RawQuery = "key=mine"
+		held = append(held, l, *l, l.Authorize(taken))
+		_, err = worn(t, `{"CANARY": "CANARY"}`, inject)
+		held = append(held, err)
+	}
+
+	var out bytes.Buffer
+	text := slog.New(slog.NewTextHandler(&out, nil))
+	structured := slog.New(slog.NewJSONHandler(&out, nil))
+	for _, held := range held {
 		for _, verb := range "vTtbcoOdqxXUeEfFgGsp" {
 			for _, flags := range []string{"", "+", "#", " ", "0", "-", "+#", "200", ".100"} {
 				fmt.Fprintf(&out, "%"+flags+string(verb)+"\n", held)
@@ -55,7 +68,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 		walk(&b, reflect.ValueOf(held), map[uintptr]bool{})
 		out.WriteString(b.String())
 	}
-	for _, secret := range []string{"CANARY", "Bearer"} {
+	for _, secret := range []string{"CANARY", "Bearer", "svc:CANARY"} {
 		for _, form := range []string{secret, hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
 			base64.RawStdEncoding.EncodeToString([]byte(secret))[:7], fmt.Sprint([]byte(secret))} {
 			if i := strings.Index(out.String(), form); i >= 0 {
