@@ -317,8 +317,15 @@ func exported(ts *testscript.TestScript, s *scenario, args []string) {
 }
 
 func plant(ts *testscript.TestScript, s *scenario, args []string) {
-	need(ts, len(args) > 0, "plant VALUE…")
-	s.Plant(args...)
+	flags := flag.NewFlagSet("plant", flag.ContinueOnError)
+	upstream := flags.String("for", "", "")
+	ts.Check(flags.Parse(args))
+	need(ts, flags.NArg() > 0 && (*upstream == "" || s.Upstreams[*upstream] != nil), "plant [-for U1|U2|U3] VALUE…")
+	if *upstream != "" {
+		s.PlantFor(*upstream, flags.Args()...)
+		return
+	}
+	s.Plant(flags.Args()...)
 }
 
 func scan(ts *testscript.TestScript, s *scenario, args []string) {

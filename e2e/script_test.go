@@ -42,7 +42,7 @@
 //	exported SIGNAL [HEADER VALUE]  wait for traces, metrics or logs; check a header of theirs
 //	records [-kind KIND] [-count] FIELD…  of the audit log in $WORK/audit, to stdout
 //	accounted                     every refusal that callers were told is in that log, once
-//	plant VALUE…                  further secrets that must appear nowhere
+//	plant [-for NAME] VALUE…      further secrets that must appear nowhere, or only at that upstream
 //	canary                        no secret and no token is in $WORK, telemetry, answers or another upstream
 //
 // VAULTSPAN_BINARY names a binary to run the scripts against instead of building

@@ -14,6 +14,14 @@ func (b *Bench) Plant(secrets ...string) {
 	b.further = append(b.further, secrets...)
 }
 
+// PlantFor adds secrets that may appear in what one upstream receives, and
+// nowhere else.
+func (b *Bench) PlantFor(upstream string, secrets ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.values[upstream] = append(b.values[upstream], secrets...)
+}
+
 // Saw notes what somebody outside could see, such as an answer to a caller: it
 // is searched by Leaks.
 func (b *Bench) Saw(where string, data []byte) {
