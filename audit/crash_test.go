@@ -306,7 +306,7 @@ func TestALogInUseVerifies(t *testing.T) {
 	close(work)
 	wg.Wait()
 	b.close(l)
-	if r := b.whole(); r.Orphans != nil && len(r.Orphans) > 0 || r.Outcomes != r.Intents {
+	if r := b.whole(); len(r.Orphans) > 0 || r.Outcomes != r.Intents {
 		t.Errorf("report: %+v", r)
 	}
 	copied := filepath.Join(t.TempDir(), "copy")
