@@ -152,7 +152,7 @@ func TestFailingPartsRefuse(t *testing.T) {
 		{nobody, fails(nil), 503, "vault-unavailable"},
 		{authenticator, failing{func() error { panic(canary1) }}, 500, "internal"},
 		{decider, failing{func() error { panic(fmt.Errorf("error %s", canary1)) }}, 500, "internal"},
-		{lender, failing{func() error { var m map[string]string; m[canary1] = ""; return nil }}, 500, "internal"},
+		{lender, failing{func() error { return []error{}[len(canary1)] }}, 500, "internal"},
 	} {
 		broken := good
 		c.place(&broken, c.with)

@@ -37,7 +37,7 @@ func (b *bench) spansOf(t *testing.T, id string) map[string]tracetest.SpanStub {
 func attributes(s tracetest.SpanStub) map[string]string {
 	all := map[string]string{}
 	for _, a := range s.Attributes {
-		all[string(a.Key)] = a.Value.Emit()
+		all[string(a.Key)] = a.Value.String()
 	}
 	return all
 }
