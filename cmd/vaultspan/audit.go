@@ -60,6 +60,7 @@ the public key to whoever verifies.`,
 		},
 	}
 	c.Flags().StringVar(&out, "out", "audit.key", "the `file` to write the private key to")
+	c.RegisterFlagCompletionFunc("out", anyFile)
 	return c
 }
 
@@ -105,6 +106,9 @@ far as it goes. --since finds that: give it a checkpoint that was kept elsewhere
 	c.Flags().StringVar(&dir, "dir", "", "the log's `directory`, or a copy of it")
 	c.Flags().StringVar(&key, "key", "", "the public key, or the `file` that holds it")
 	c.Flags().StringVar(&since, "since", "", "a `file` with a checkpoint that was kept elsewhere")
+	c.MarkFlagDirname("dir")
+	c.RegisterFlagCompletionFunc("key", anyFile)
+	c.RegisterFlagCompletionFunc("since", anyFile)
 	c.MarkFlagRequired("dir")
 	c.MarkFlagRequired("key")
 	return c

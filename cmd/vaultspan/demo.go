@@ -26,6 +26,7 @@ span tree. Ctrl-C ends it and leaves nothing behind.`,
 		RunE: func(c *cobra.Command, _ []string) error { return p.demo(c.Context(), dir) },
 	}
 	c.Flags().StringVar(&dir, "dir", "", "keep the configuration and the audit log in this new `directory` (default: a temporary one, removed at the end)")
+	c.MarkFlagDirname("dir")
 	return c
 }
 

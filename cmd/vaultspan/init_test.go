@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,6 +76,85 @@ func TestWhatInitWritesPassesCheck(t *testing.T) {
 				t.Errorf("%v\n%s%s\n%s", err, checked, stderr, text)
 			}
 		})
+	}
+}
+
+// A stranger's path: init, check --online, serve, a request, against a provider,
+// a vault and an upstream that answer.
+func TestWhatInitWritesServes(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w, err := newWorld(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	dir := filepath.Join(t.TempDir(), "gw")
+	path := filepath.Join(dir, "vaultspan.yaml")
+	getenv := func(name string) string { return map[string]string{"BWS_ACCESS_TOKEN": w.accessToken}[name] }
+	for _, args := range [][]string{
+		{
+			"init", "--yes", "--dir", dir, "--issuer", w.Issuer, "--group", "payments", "--organization", w.Organization,
+			"--server", strings.TrimSuffix(w.API, "/api"), "--upstream", w.Payments, "--secret", "payments/PAYMENTS_API_KEY", "--route", "payments",
+		},
+		{"check", "--online", "--config", path},
+	} {
+		var out strings.Builder
+		if err := run(ctx, args, getenv, &out, &out); err != nil {
+			t.Fatalf("%v\n%s", err, out.String())
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := strings.NewReplacer("127.0.0.1:8443", w.Listen, "127.0.0.1:9443", w.Admin).Replace(string(text))
+	if err := os.WriteFile(path, []byte(free), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	log := &signalWriter{want: `"msg":"serving"`, seen: make(chan struct{})}
+	go func() { served <- run(ctx, []string{"serve", "-c", path}, getenv, io.Discard, log) }()
+	select {
+	case <-log.seen:
+	case err := <-served:
+		t.Fatal(err)
+	}
+	token := string(ask(t, http.MethodPost, w.Issuer+"/token-for?person=alice", "", http.StatusOK))
+	ask(t, http.MethodGet, "http://"+w.Listen+"/payments/v1/balance", strings.TrimSpace(token), http.StatusOK)
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// ask makes a request until it is answered as it should be in the end: a gateway
+// that has just started has not read its secrets yet.
+func ask(t *testing.T, method, url, token string, want int) []byte {
+	t.Helper()
+	for {
+		r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode == want {
+			return body
+		}
+		if res.StatusCode != http.StatusServiceUnavailable {
+			t.Fatalf("%s: %s %s", url, res.Status, body)
+		}
 	}
 }
 

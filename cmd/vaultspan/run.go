@@ -39,6 +39,7 @@ Start with:
 		Args:          noArguments,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp) // flags that name files say so
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -64,6 +65,9 @@ func noArguments(c *cobra.Command, args []string) error {
 	}
 	return fmt.Errorf("%s takes no argument %q: %s", c.CommandPath(), args[0], help)
 }
+
+// anyFile completes a flag with the names of files.
+var anyFile = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
 
 // configFlag adds -c, --config to a command.
 func configFlag(c *cobra.Command, path *string) {

@@ -22,9 +22,44 @@ func TestHelpNamesEverySubcommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"demo", "serve", "check", "audit", "version"} {
+	for _, name := range []string{"init", "demo", "serve", "check", "audit", "schema", "completion", "version"} {
 		if !strings.Contains(out, "\n  "+name) {
 			t.Errorf("--help does not list %s:\n%s", name, out)
+		}
+	}
+}
+
+func TestShellsComplete(t *testing.T) {
+	for line, want := range map[string]string{
+		"ser":                 "serve\tRun the gateway\n:4\n",
+		"serve --config ":     "yaml\nyml\n:8\n", // files of these
+		"audit verify --dir ": ":16\n",           // directories
+		"audit verify --key ": ":0\n",            // files
+		"check ":              ":4\n",            // nothing, and no files
+		"init --server ":      "us\neu\n:4\n",
+		"init --tokens ":      "access\nid\n:4\n",
+		"init --inject h":     "bearer\nbasic\nheader=\nbasic=\nquery=\ncookie=\n:6\n", // the shell picks, and no space behind it
+		"completion ":         "bash\t",
+	} {
+		fields := strings.Split(line, " ")
+		out, _, err := cli(t, append([]string{"__complete"}, fields...)...)
+		if err != nil || !strings.HasPrefix(out, want) {
+			t.Errorf("vaultspan %s completes to %q, want %q; %v", line, out, want, err)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if out, _, err := cli(t, "completion", shell); err != nil || !strings.Contains(out, "vaultspan") {
+			t.Errorf("%s: %v", shell, err)
+		}
+	}
+}
+
+// Everything that a person can be shown says what it is, and how it is used.
+func TestEveryCommandIsExplained(t *testing.T) {
+	for _, command := range []string{"init", "serve", "check", "demo", "audit", "audit keygen", "audit verify", "schema", "version", "completion"} {
+		out, _, err := cli(t, append(strings.Fields(command), "--help")...)
+		if err != nil || !strings.Contains(out, "Usage:\n  vaultspan "+command) || strings.Contains(out, " string ") {
+			t.Errorf("%s --help: %v\n%s", command, err, out)
 		}
 	}
 }
