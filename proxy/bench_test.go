@@ -1,11 +1,13 @@
 package proxy_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -54,7 +56,8 @@ type bench struct {
 	public   string // the audit log's public key
 	spans    *tracetest.InMemoryExporter
 	logs     *lockedBuffer
-	meter    metric.MeterProvider // set it in change
+	meter    metric.MeterProvider     // default: none; set it in change
+	tracer   *sdktrace.TracerProvider // default: to spans; set it in change
 
 	plain, tls *httptest.Server // the gateway's listeners: HTTP/1, and TLS with HTTP/2
 }
@@ -123,7 +126,7 @@ func (l *lockedBuffer) String() string {
 }
 
 // newBench starts everything. change may edit the routes before they are served.
-func newBench(t *testing.T, change ...func(*bench, []proxy.Route) []proxy.Route) *bench {
+func newBench(t testing.TB, change ...func(*bench, []proxy.Route) []proxy.Route) *bench {
 	t.Helper()
 	b := &bench{spans: tracetest.NewInMemoryExporter(), logs: &lockedBuffer{}, auditDir: filepath.Join(t.TempDir(), "audit")}
 	must := func(err error) {
@@ -143,6 +146,7 @@ func newBench(t *testing.T, change ...func(*bench, []proxy.Route) []proxy.Route)
 	dev, pay := organization.AddProject("team-dev"), organization.AddProject("team-pay")
 	b.secret1 = organization.AddSecret("U1_KEY", canary1, "", dev)
 	organization.AddSecret("U2_KEY", canary2, "", pay)
+	organization.AddSecret("FIELDS", fmt.Sprintf(`{"username": "svc", "password": %q}`, canary1), "", dev)
 	token := organization.AddAccount("gateway", dev, pay).AccessToken()
 	server, err := emulator.Start(ctx)
 	must(err)
@@ -172,12 +176,12 @@ func newBench(t *testing.T, change ...func(*bench, []proxy.Route) []proxy.Route)
 		"dev": {Members: []policy.Member{{Issuer: "idp", Groups: "dev"}}, Collections: map[string]policy.Methods{"prod/team-dev": {policy.Any}}},
 		"pay": {Members: []policy.Member{{Issuer: "idp", Groups: "pay"}}, Collections: map[string]policy.Methods{"prod/team-pay": {"POST"}}},
 	}
-	tracer := sdktrace.NewTracerProvider(sdktrace.WithSyncer(b.spans))
+	tracer := cmp.Or(b.tracer, sdktrace.NewTracerProvider(sdktrace.WithSyncer(b.spans)))
 	logger := slog.New(slog.NewJSONHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	authenticator, err := authn.New(ctx, authn.Config{Issuers: []authn.IssuerConfig{{Name: "idp", URL: b.idp.Issuer(), Audience: "vaultspan"}}, Logger: logger})
 	must(err)
 	t.Cleanup(authenticator.Close)
-	engine, err := policy.New(ctx, policy.Rules{Roles: roles})
+	engine, err := policy.New(ctx, policy.Rules{Roles: roles, Deadline: patience})
 	must(err)
 
 	account := vault.Config{Bitwarden: vault.Bitwarden{
@@ -200,7 +204,7 @@ func newBench(t *testing.T, change ...func(*bench, []proxy.Route) []proxy.Route)
 	private, public, err := audit.Keygen("bench")
 	must(err)
 	b.public = public
-	b.log, err = audit.Open(audit.Setup{Config: audit.Config{Dir: b.auditDir, Key: func() string { return private }}, Logger: logger})
+	b.log, err = audit.Open(audit.Setup{Config: audit.Config{Dir: b.auditDir, Key: func() string { return private }, Wait: patience}, Logger: logger})
 	must(err)
 	t.Cleanup(func() { b.log.Close(context.Background()) })
 
@@ -226,7 +230,7 @@ func newBench(t *testing.T, change ...func(*bench, []proxy.Route) []proxy.Route)
 }
 
 // token is a real access token of somebody.
-func (b *bench) token(t *testing.T, who string) string {
+func (b *bench) token(t testing.TB, who string) string {
 	t.Helper()
 	token, err := b.idp.Token(t.Context(), who)
 	if err != nil {

@@ -70,9 +70,6 @@ func TestUpstreamFaults(t *testing.T) {
 				return
 			case "/close":
 				return
-			case "/silent":
-				io.Copy(io.Discard, p.r)
-				return
 			case "/nonsense":
 				p.reply("SSH-2.0-x\r\n\r\n")
 				return
@@ -90,14 +87,14 @@ func TestUpstreamFaults(t *testing.T) {
 				p.reply("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
 			}
 		}
-	}, func(r *proxy.Route) { r.Timeouts = proxy.Timeouts{Response: soon, Connect: time.Minute} })
+	})
 	token := b.token(t, "alice")
 	cases := []struct {
 		id, path string
 		status   int
 		code     string // of the refusal, or "" when the upstream's answer passes
 	}{
-		{"FU01", "/reset", 502, "upstream-reset"}, {"FU01", "/close", 502, "upstream-reset"}, {"FU04", "/silent", 504, "upstream-timeout"},
+		{"FU01", "/reset", 502, "upstream-reset"}, {"FU01", "/close", 502, "upstream-reset"},
 		{"C23", "/nonsense", 502, "upstream-reset"}, {"C23", "/two-lengths", 502, "upstream-reset"}, {"C23", "/bad-length", 502, "upstream-reset"},
 		{"", "/huge-header", 502, "upstream-reset"},
 		{"C23", "/two-framings", 200, ""}, // RFC 9112 section 6.3: the chunks count
@@ -123,6 +120,34 @@ func TestUpstreamFaults(t *testing.T) {
 		if e := outcome(t, events, c.path); e.Code != c.code && (c.code != "" || e.Code != "completed") {
 			t.Errorf("%s: recorded as %s", c.path, e.Code)
 		}
+	}
+}
+
+// FU04: silence is ended by the route's timeouts, before the answer and in it.
+func TestSilentUpstreams(t *testing.T) {
+	silent := func(p *peer) {
+		if head, _, err := p.request(); err == nil && target(head) == "/idle" {
+			p.reply("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf.\r\n")
+		}
+		io.Copy(io.Discard, p.r)
+	}
+	b, _ := newScriptBench(t, silent, func(r *proxy.Route) { r.Timeouts = proxy.Timeouts{Response: soon} })
+	for _, method := range []string{"GET", "POST"} {
+		res, body := b.do(t, method, "http://raw.gw.test/"+method, b.token(t, "alice"), withBody("body", true))
+		refused(t, res, body, 504, "upstream-timeout")
+	}
+	for _, e := range b.records(t) {
+		if e.Kind == audit.KindOutcome && e.Code != "upstream-timeout" {
+			t.Errorf("%s is recorded as %s", e.Path, e.Code)
+		}
+	}
+	b, _ = newScriptBench(t, silent, func(r *proxy.Route) { r.Timeouts = proxy.Timeouts{Idle: soon} })
+	res := b.open(t, "GET", "https://raw.gw.test/idle", b.token(t, "alice"))
+	if body, err := io.ReadAll(res.Body); err == nil || !strings.HasPrefix("half.", string(body)) {
+		t.Errorf("%q ended with %v", body, err)
+	}
+	if e := outcome(t, b.records(t), "/idle"); e.Code != "upstream-timeout" {
+		t.Errorf("recorded as %+v", e)
 	}
 }
 
@@ -167,18 +192,14 @@ func TestBrokenResponsesDoNotLookWhole(t *testing.T) {
 			p.reply("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf.\r\n")
 		case "/bad-chunk":
 			p.reply("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf.\r\nxyz\r\n")
-		case "/idle":
-			p.reply("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf.\r\n")
-			io.Copy(io.Discard, p.r)
 		}
 		if target(head) == "/reset" {
 			p.Conn.(*net.TCPConn).SetLinger(0)
 		}
-	}, func(r *proxy.Route) { r.Timeouts = proxy.Timeouts{Idle: soon} })
+	})
 	token := b.token(t, "alice")
-	codes := map[string]string{"/length": "upstream-reset", "/chunks": "upstream-reset", "/reset": "upstream-reset", "/bad-chunk": "upstream-reset", "/idle": "upstream-timeout"}
-	paths := map[string]string{}
-	for path, code := range codes {
+	codes := map[string]string{"/length": "upstream-reset", "/chunks": "upstream-reset", "/reset": "upstream-reset", "/bad-chunk": "upstream-reset"}
+	for path := range codes {
 		for _, scheme := range []string{"http", "https"} {
 			r, err := http.NewRequestWithContext(t.Context(), "GET", scheme+"://raw.gw.test"+path, nil)
 			if err != nil {
@@ -194,10 +215,9 @@ func TestBrokenResponsesDoNotLookWhole(t *testing.T) {
 				t.Errorf("%s over %s: %q ended with %v", path, scheme, body, err)
 			}
 		}
-		paths[path] = code
 	}
 	for _, e := range b.records(t) {
-		if e.Kind == audit.KindOutcome && e.Code != paths[e.Path] {
+		if e.Kind == audit.KindOutcome && e.Code != codes[e.Path] {
 			t.Errorf("%s is recorded as %s", e.Path, e.Code)
 		}
 	}
@@ -255,7 +275,7 @@ func TestCallersThatGoAway(t *testing.T) {
 func TestCallersThatStall(t *testing.T) {
 	b := newBench(t, func(_ *bench, routes []proxy.Route) []proxy.Route {
 		for i := range routes {
-			routes[i].Timeouts = proxy.Timeouts{Idle: soon, Response: soon, Connect: soon}
+			routes[i].Timeouts = proxy.Timeouts{Idle: soon}
 		}
 		return routes
 	})

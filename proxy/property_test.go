@@ -126,7 +126,7 @@ func TestNoCredentialWithoutADecision(t *testing.T) {
 	allowed, sent := 0, 0
 	for range 12 {
 		w := newWorld(random, b.settings.Routes)
-		engine, err := policy.New(t.Context(), policy.Rules{Roles: w.roles})
+		engine, err := policy.New(t.Context(), policy.Rules{Roles: w.roles, Deadline: patience})
 		if err != nil {
 			t.Fatal(err)
 		}
