@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"maps"
 	"strings"
+	"time"
 )
 
 // Claims returns the claims of a good access token for a person or client, as
@@ -23,11 +24,12 @@ type grant struct {
 	client  string
 	scopes  []string
 	actor   map[string]any // the act claim, nil when nobody acts for the subject
+	age     time.Duration  // how long ago it was issued
 }
 
 // accessClaims are those of RFC 9068 section 2.2, and the subject's.
 func (p *Provider) accessClaims(g grant) map[string]any {
-	now := p.cfg.Now()
+	now := p.cfg.Now().Add(-g.age)
 	claims := p.subjectClaims(g.subject)
 	maps.Copy(claims, map[string]any{
 		"iss":       p.cfg.Issuer,

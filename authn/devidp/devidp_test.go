@@ -2,6 +2,7 @@ package devidp_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"maps"
@@ -103,6 +104,35 @@ func TestAccessTokensFollowRFC9068(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTokenForMakesOldTokens(t *testing.T) {
+	p := start(t, devidp.Config{})
+	for age, want := range map[string]int{"24h": 200, "-1h": 400, "old": 400} {
+		resp, err := http.Post(p.Issuer()+"/token-for?person=alice&age="+age, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != want {
+			t.Fatalf("age=%s: %s, %v; want %d", age, resp.Status, err, want)
+		}
+		if want != 200 {
+			continue
+		}
+		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(string(token), ".")[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var claims struct{ Iat, Exp int64 }
+		if err := json.Unmarshal(payload, &claims); err != nil {
+			t.Fatal(err)
+		}
+		if age := time.Since(time.Unix(claims.Exp, 0)); age < 22*time.Hour || claims.Exp-claims.Iat != 3600 {
+			t.Errorf("a token of a day ago expired %v ago, after %d seconds", age, claims.Exp-claims.Iat)
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package devidp
 
 import (
+	"cmp"
 	"io"
 	"net/http"
+	"time"
 )
 
 // devClient is the client_id of tokens that no client asked for.
@@ -14,6 +16,7 @@ const devClient = "token-for"
 //	TOKEN=$(curl -s -X POST "$ISSUER/token-for?person=alice")
 //	TOKEN=$(curl -s -X POST "$ISSUER/token-for?person=alice&agent=agent-1")
 //	TOKEN=$(curl -s -X POST "$ISSUER/token-for?client=ci-deployer")
+//	TOKEN=$(curl -s -X POST "$ISSUER/token-for?person=alice&age=24h")   # one that has expired
 func (p *Provider) tokenFor(w http.ResponseWriter, r *http.Request) {
 	// A web page could have its visitor's browser ask; the answer would stay
 	// unreadable to it, but there is no reason to give one.
@@ -35,6 +38,11 @@ func (p *Provider) tokenFor(w http.ResponseWriter, r *http.Request) {
 	}
 	if !known {
 		http.Error(w, "want ?person=NAME, ?person=NAME&agent=CLIENT that acts for them, or ?client=ID", http.StatusNotFound)
+		return
+	}
+	var err error
+	if g.age, err = time.ParseDuration(cmp.Or(q.Get("age"), "0s")); err != nil || g.age < 0 {
+		http.Error(w, "want age=DURATION, such as age=24h", http.StatusBadRequest)
 		return
 	}
 	token, err := p.issue(g)

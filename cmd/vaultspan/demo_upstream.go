@@ -101,8 +101,13 @@ func speak(w http.ResponseWriter, r *http.Request, chunk func(word string) strin
 		reply(w, http.StatusBadRequest, map[string]any{"error": "not JSON"})
 		return
 	}
+	say(w, r, request.Stream, chunk, last, whole)
+}
+
+// say answers at once, or word by word.
+func say(w http.ResponseWriter, r *http.Request, stream bool, chunk func(word string) string, last string, whole func(text string) any) {
 	words := strings.SplitAfter("The key never left the gateway.", " ")
-	if !request.Stream {
+	if !stream {
 		reply(w, http.StatusOK, whole(strings.Join(words, "")))
 		return
 	}

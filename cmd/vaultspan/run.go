@@ -31,6 +31,7 @@ the request, and records and traces all of it. Callers never hold the credential
 
 Start with:
   vaultspan demo                     everything in one process, on loopback
+  vaultspan dev                      an issuer, a vault and APIs to try a gateway of your own against
   vaultspan init                     a configuration of your own, and its keys
   vaultspan check -c vaultspan.yaml  every problem of a configuration, at once
   vaultspan serve -c vaultspan.yaml  the gateway`,
@@ -43,7 +44,7 @@ Start with:
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(p.initCommand(), p.serveCommand(), p.checkCommand(), p.demoCommand(), p.auditCommand(), p.schemaCommand(), p.versionCommand())
+	root.AddCommand(p.initCommand(), p.serveCommand(), p.checkCommand(), p.demoCommand(), p.devCommand(), p.auditCommand(), p.schemaCommand(), p.versionCommand())
 	return root.ExecuteContext(ctx)
 }
 

@@ -3,6 +3,7 @@ package bwemu
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -29,10 +30,14 @@ type session struct {
 }
 
 // AddAccount adds a machine account with an access token that reads the
-// projects.
+// projects. In a fixed organization the token follows from the names.
 func (o *Organization) AddAccount(name string, reads ...*Project) *Account {
 	a := &Account{ClientID: newID(), org: o, name: name, secret: rand.Text(), reads: reads}
 	rand.Read(a.seed[:])
+	if o.fixed {
+		a.ClientID, a.secret = uuid([16]byte(o.derive("client", name))), hex.EncodeToString(o.derive("secret", name))
+		a.seed = [16]byte(o.derive("seed", name))
+	}
 	o.change(func(time.Time) { o.emulator.accounts[a.ClientID] = a })
 	return a
 }

@@ -71,6 +71,11 @@ func flip(encString string) string {
 func newID() string {
 	var b [16]byte
 	rand.Read(b[:])
+	return uuid(b)
+}
+
+// uuid writes 16 bytes as a UUID, version 4.
+func uuid(b [16]byte) string {
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
 	h := hex.EncodeToString(b[:])

@@ -1,6 +1,7 @@
 package bwemu
 
 import (
+	"crypto/sha256"
 	"slices"
 	"time"
 )
@@ -10,6 +11,7 @@ type Organization struct {
 	ID string
 
 	emulator *Emulator
+	fixed    bool
 	key      key
 	moved    time.Time // the last change of anything, which sync compares with
 	projects []*Project
@@ -18,11 +20,29 @@ type Organization struct {
 
 // AddOrganization adds an empty organization.
 func (e *Emulator) AddOrganization() *Organization {
+	return e.add(&Organization{ID: newID()})
+}
+
+// AddFixedOrganization adds an empty organization with an id, a UUID, that
+// configurations can be written against. The access tokens of its accounts are
+// the same in every process: whoever knows the id and an account's name can
+// make one.
+func (e *Emulator) AddFixedOrganization(id string) *Organization {
+	return e.add(&Organization{ID: id, fixed: true})
+}
+
+func (e *Emulator) add(o *Organization) *Organization {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	o := &Organization{ID: newID(), emulator: e, key: newKey(), moved: e.now()}
+	o.emulator, o.key, o.moved = e, newKey(), e.now()
 	e.orgs[o.ID] = o
 	return o
+}
+
+// derive makes 16 bytes of a fixed organization's account.
+func (o *Organization) derive(what, account string) []byte {
+	sum := sha256.Sum256([]byte("bwemu\x00" + o.ID + "\x00" + what + "\x00" + account))
+	return sum[:16]
 }
 
 // change runs edit under the lock and notes the time for sync.
