@@ -37,6 +37,8 @@ func TestAttacksOnHeaders(t *testing.T) {
 		{"K01", "api_base: http://evil\r\nbase_url: http://evil\r\nX-Target: evil\r\nSW-URL: evil\r\nX-Skipper-Proxy: evil\r\nProxy: http://evil\r\n",
 			"Api_base: http://evil\r\nBase_url: http://evil\r\nSw-Url: evil\r\nX-Skipper-Proxy: evil\r\nX-Target: evil\r\n"},
 		{"M06", "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nTracestate: a=b\r\nBaggage: a=b\r\nB3: 0\r\nX-B3-TraceId: 1\r\n", ""},
+		{"M04", "Tracestate: " + strings.Repeat("a=b,", 2000) + "\r\n", ""},
+		{"M05", "Baggage: " + strings.Repeat("a=b,", 10_000) + "\r\n", ""}, {"M05", strings.Repeat("Baggage: a="+strings.Repeat("b", 200)+"\r\n", 100), ""},
 		{"N04", "X-Request-Id: mine\r\nX-Audit-Actor: root\r\nX-Audit-Seq: 1\r\nX-Vaultspan-Subject: root\r\n", ""},
 		{"", "Accept: */*\r\nCookie: a=1; __Host-vaultspan=x; b=2\r\nUser-Agent: me\r\nX-Tier: basic,gold\r\nX-Tier: x\r\n",
 			"Accept: */*\r\nCookie: a=1; b=2\r\nX-Tier: basic,gold\r\nX-Tier: x\r\n"},
@@ -97,7 +99,7 @@ func TestInjectedKeyStandsAlone(t *testing.T) {
 func TestAttacksOnHeaderSyntax(t *testing.T) {
 	a := newAttacked(t)
 	a.run(t, []attack{
-		{"B12", with("X-Api-Key : a\r\n"), "net/http"}, {"B22", with(" X: folds into the token\r\n"), "malformed-token"}, {"B22", host(" Host: raw.gw.test\r\n"), "net/http"},
+		{"B12", with("X-Api-Key : a\r\n"), "net/http"}, {"M05", with("Baggage: " + strings.Repeat("b", 100<<10) + "\r\n"), "net/http"}, {"B22", with(" X: folds into the token\r\n"), "malformed-token"}, {"B22", host(" Host: raw.gw.test\r\n"), "net/http"},
 		{"B22", with("X-A: b\r\n c\r\n"), "/x"}, // net/http unfolds it: the upstream sees one line
 		{"", with("X\x00: a\r\n"), "net/http"}, {"", with("X: a\x00b\r\n"), "net/http"}, {"", with("X: a\rb\r\n"), "net/http"}, {"", with("X\xff: a\r\n"), "net/http"},
 		{"", with(": a\r\n"), "net/http"}, {"", with("nothing\r\n"), "net/http"}, {"", with("X Y: a\r\n"), "net/http"},
@@ -172,7 +174,7 @@ func TestMethods(t *testing.T) {
 		{"D12", do(strings.Repeat("A", 100<<10)), "net/http"}, {"D12", do("GE\tT"), "net/http"}, {"D12", do("G@T"), "net/http"},
 		{"D13", do("QUERY"), "method-not-allowed"}, {"D17", "OPTIONS /x HTTP/1.1\r\nHost: raw.gw.test\r\nAuthorization: Bearer TOKEN\r\nMax-Forwards: 0\r\n\r\n", "method-not-allowed"},
 		{"D12", "CONNECT raw.gw.test:443 HTTP/1.1\r\nHost: raw.gw.test:443\r\nAuthorization: Bearer TOKEN\r\n\r\n", "method-not-allowed"},
-		{"D12", "PRI * HTTP/2.0\r\n\r\n", "target-noncanonical"}, // not h2 without TLS
+		{"D12", "PRI * HTTP/2.0\r\n\r\n", "authority-mismatch"}, // not h2 without TLS
 	})
 	a.recorded(t)
 

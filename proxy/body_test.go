@@ -111,6 +111,9 @@ func TestRequestsInFlightAreLimited(t *testing.T) {
 	}
 	alice := b.token(t, "alice")
 	first, second := b.open(t, "GET", "https://app.gw.test/1", alice), b.open(t, "GET", "https://app.gw.test/2", alice)
+	if err := b.gateway.Swap(b.settings); err != nil { // which makes no room
+		t.Fatal(err)
+	}
 	res, body := b.do(t, "GET", "https://app.gw.test/3", alice)
 	refused(t, res, body, 503, "overloaded")
 	if res.Header.Get("Retry-After") == "" {

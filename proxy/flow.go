@@ -131,8 +131,14 @@ func (f *flow) check() {
 	}
 }
 
-// stillAllowed returns why the exchange has to end, or nil.
-func (x *exchange) stillAllowed() error {
+// stillAllowed returns why the exchange has to end, or nil. A panic ends it too:
+// there is no request here that net/http would catch it for.
+func (x *exchange) stillAllowed() (cause error) {
+	defer func() {
+		if recover() != nil {
+			cause = cut{policyError}
+		}
+	}()
 	if !time.Now().Before(x.identity.Expires) {
 		return cut{tokenExpired}
 	}

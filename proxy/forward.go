@@ -93,7 +93,7 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 	out.Trailer = nil // a trailer field could pass for a header field (RFC 9110 section 6.5.1)
 	out.Header.Set("X-Request-Id", x.attempt)
 	if r.says(r.Forwarded, "send") {
-		out.Header.Set("X-Forwarded-For", x.client.String())
+		out.Header.Set("X-Forwarded-For", x.client)
 		out.Header.Set("X-Forwarded-Host", x.authority)
 		out.Header.Set("X-Forwarded-Proto", x.settings.URL.Scheme)
 	}

@@ -22,6 +22,9 @@ func (x *exchange) front() *refused {
 	// a Transfer-Encoding, HTTP/1.1 with both framings, which net/http does not
 	// show us) is the last of its connection (RFC 9112 section 6.1).
 	x.out.final = r.ProtoMajor == 1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0)
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		x.client = clientIP(peer.Addr(), r.Header["X-Forwarded-For"], x.settings.TrustedProxies).String()
+	}
 	if x.gateway.draining.Load() {
 		x.out.final = true
 		return draining.because("")
@@ -36,17 +39,16 @@ func (x *exchange) front() *refused {
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		return &refused{Refusal: methodNotAllowed, allow: defaultMethods}
 	}
+	if refused := x.readAuthority(); refused != nil {
+		return refused
+	}
 	var err error
 	if x.target, err = parseTarget(r.RequestURI); err != nil {
 		return targetNoncanonical.because(err.Error())
 	}
-	if refused := x.readAuthority(); refused != nil {
-		return refused
-	}
 	if expect := r.Header["Expect"]; len(expect) > 1 || len(expect) == 1 && !strings.EqualFold(expect[0], "100-continue") {
 		return expectationFailed.because("")
 	}
-	x.client = clientIP(peerAddr(r), r.Header["X-Forwarded-For"], x.settings.TrustedProxies)
 	return x.upgradeKind()
 }
 
@@ -144,13 +146,4 @@ func (x *exchange) match() *refused {
 		return bodyTooLarge.because("")
 	}
 	return nil
-}
-
-// peerAddr is the address at the other end of the connection.
-func peerAddr(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{} // matches no prefix
-	}
-	return peer.Addr()
 }

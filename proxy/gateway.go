@@ -78,7 +78,7 @@ type Gateway struct {
 
 // Swap compiles settings and, if all of them are good, serves with them from
 // the next request on. Requests under way keep what they began with, but open
-// streams are decided again by the new policy.
+// streams are decided again by the new policy. One Swap at a time.
 func (g *Gateway) Swap(s Settings) error {
 	if g.Audit == nil || g.Tracer == nil || g.Logger == nil || g.UserID == nil {
 		return errors.New("the gateway lacks a required part")
@@ -95,10 +95,19 @@ func (g *Gateway) Swap(s Settings) error {
 		g.meters.Store(m)
 	}
 	s.table = t
-	if old := g.settings.Swap(&s); old != nil {
-		for _, r := range old.table.byName {
-			r.pool.close()
+	old := g.settings.Load()
+	if old == nil {
+		g.settings.Store(&s)
+		return nil
+	}
+	for name, r := range t.byName {
+		if before := old.table.byName[name]; before != nil {
+			r.inflight = before.inflight
 		}
+	}
+	g.settings.Store(&s)
+	for _, r := range old.table.byName {
+		r.pool.close()
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ type route struct {
 	private     bool // the upstream is on loopback or in a private range
 	headers     headerPolicy
 	pool        *pool
-	inflight    atomic.Int64
+	inflight    *atomic.Int64            // shared with the route of that name in later settings
 	measured    metric.MeasurementOption // the route, on metrics
 	closed      error                    // why the route serves nobody, or nil
 }
@@ -167,6 +167,7 @@ func compile(config Route, closed error) (*route, error) {
 		Route: config, upstream: upstream, closed: closed,
 		destination: vault.DestinationOf(upstream),
 		private:     len(config.Private) > 0 || isLoopbackHost(upstream.Hostname()),
+		inflight:    new(atomic.Int64),
 		measured:    metric.WithAttributeSet(attribute.NewSet(attr.Route.String(config.Name))),
 	}
 	if len(config.Match) > 0 {

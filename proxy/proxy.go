@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"time"
@@ -47,7 +46,7 @@ type exchange struct {
 	target    target
 	host      string // as matched and decided: lower case, without a port
 	authority string // host, and the port if the caller named one
-	client    netip.Addr
+	client    string // the caller's address
 	websocket bool
 
 	route    *route

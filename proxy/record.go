@@ -33,7 +33,7 @@ func (x *exchange) policyInput(r *route) policy.Input {
 		},
 		Route: policy.RouteInput{Name: r.Name, Allow: r.Allow, Tags: r.Tags},
 		Request: policy.RequestInput{
-			Method: x.in.Method, Host: x.host, Path: x.target.path, Query: x.target.query, ClientIP: x.client.String(),
+			Method: x.in.Method, Host: x.host, Path: x.target.path, Query: x.target.query, ClientIP: x.client,
 		},
 	}
 	if r.Secret != "" {
@@ -45,12 +45,9 @@ func (x *exchange) policyInput(r *route) policy.Input {
 // event is what every record of this request says.
 func (x *exchange) event() audit.Event {
 	e := audit.Event{
-		Trace: x.trace, Method: x.method(), Host: x.host, Path: x.target.path,
+		Trace: x.trace, Method: x.method(), Host: x.host, Path: x.target.path, Client: x.client,
 		Issuer: x.identity.Issuer, Subject: x.identity.Subject, Actors: x.identity.Actors,
 		Role: x.decision.Role, Reason: x.decision.Reason, Revision: x.decision.Revision,
-	}
-	if x.client.IsValid() {
-		e.Client = x.client.String()
 	}
 	if x.route != nil {
 		e.Route = x.route.Name
@@ -107,8 +104,8 @@ func (x *exchange) finish() {
 		attr.ServerAddress.String(x.host),
 		attr.NetworkProtocolVersion.String(strings.TrimPrefix(x.in.Proto, "HTTP/")),
 	}
-	if x.client.IsValid() {
-		attrs = append(attrs, attr.ClientAddress.String(x.client.String()))
+	if x.client != "" {
+		attrs = append(attrs, attr.ClientAddress.String(x.client))
 	}
 	if x.route != nil {
 		x.span.SetName(name + " " + x.route.Name)

@@ -32,6 +32,9 @@ func (b *bench) open(t *testing.T, method, target, token string, edit ...func(*h
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { res.Body.Close() })
+	if strings.HasPrefix(target, "https") != (res.ProtoMajor == 2) {
+		t.Errorf("%s was answered in %s", target, res.Proto)
+	}
 	return res
 }
 

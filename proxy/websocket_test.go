@@ -6,12 +6,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 	"golang.org/x/net/http2"
-
-	"github.com/vaultspan/vaultspan/proxy"
 )
 
 // socket opens a WebSocket through the gateway.
@@ -203,34 +200,5 @@ func TestNoWebSocketOverHTTP2(t *testing.T) { // D08, D10: RFC 8441 is not offer
 	}
 	if n := len(b.u2.requests()); n != 0 || len(b.u1.requests()) != 1 {
 		t.Errorf("the upstreams were reached %d and %d times", len(b.u1.requests()), n)
-	}
-}
-
-// N22: an open WebSocket is cut when the time to drain is over.
-func TestDrainCutsWebSockets(t *testing.T) {
-	b := newBench(t)
-	b.u2.handler = echo
-	ctx, end := context.WithCancelCause(t.Context())
-	server := proxy.NewServer(ctx, b.gateway, nil)
-	b.restart(t, server)
-	c, _, err := b.socket(t, "ws://ws.gw.test/open", b.token(t, "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.gateway.Drain()
-	res, body := b.do(t, "GET", "http://app.gw.test/late", b.token(t, "alice"))
-	refused(t, res, body, 503, "draining")
-	if !res.Close {
-		t.Error("a caller is not told to go elsewhere")
-	}
-	end(proxy.ErrDraining)
-	if _, _, err := c.Read(t.Context()); err == nil {
-		t.Error("the WebSocket was not cut")
-	}
-	done := make(chan struct{})
-	go func() { b.gateway.Wait(); close(done) }()
-	received(t, done, "the last request")
-	if e := outcome(t, b.records(t), "/open"); e.Code != "draining" || e.Duration > time.Minute {
-		t.Errorf("ended as %+v", e)
 	}
 }
