@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,7 @@ secret that does not exist or whose name matches two.`,
 func (p *program) check(ctx context.Context, path string, online bool) error {
 	cfg, problems := p.examine(ctx, path)
 	if online && cfg != nil {
-		problems = append(problems, p.checkOnline(ctx, cfg)...)
+		problems = config.AllProblems(path, problems, p.checkOnline(ctx, cfg, problems))
 	}
 	if len(problems) > 0 {
 		return p.report(problems)
@@ -53,10 +54,17 @@ func (p *program) check(ctx context.Context, path string, online bool) error {
 	return nil
 }
 
-// checkOnline asks every issuer and every vault, each with a limit of its own.
-func (p *program) checkOnline(ctx context.Context, cfg *config.Config) config.Problems {
+// checkOnline asks every issuer and every vault, each with a limit of its own,
+// but not those whose settings are known to be wrong.
+func (p *program) checkOnline(ctx context.Context, cfg *config.Config, known config.Problems) config.Problems {
+	wrong := func(path string) bool {
+		return slices.ContainsFunc(known, func(k config.Problem) bool { return k.Path == path || strings.HasPrefix(k.Path, path+".") })
+	}
 	var found []error
 	for i, issuer := range cfg.Issuers {
+		if wrong(fmt.Sprintf("issuers[%d]", i)) {
+			continue
+		}
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		if err := authn.Probe(ctx, issuer); err != nil {
 			found = append(found, cfg.Problem(fmt.Sprintf("issuers[%d].url", i), err.Error()))
@@ -65,7 +73,9 @@ func (p *program) checkOnline(ctx context.Context, cfg *config.Config) config.Pr
 	}
 	budgets := &bitwarden.Budgets{}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Vaults)) {
-		found = append(found, p.checkVault(ctx, cfg, name, budgets))
+		if !wrong("vaults." + name) {
+			found = append(found, p.checkVault(ctx, cfg, name, budgets))
+		}
 	}
 	return config.AllProblems("", found...)
 }
