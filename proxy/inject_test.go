@@ -221,9 +221,9 @@ func TestNoErrorHoldsTheCredential(t *testing.T) {
 		}
 	})
 	gone := address(t)
-	b := newBench(t, func(b *bench, routes []proxy.Route) []proxy.Route {
+	b := newBench(t, func(b *bench, _ []proxy.Route) []proxy.Route {
 		b.meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
-		routes = injected("http://" + s.Addr().String())
+		routes := injected("http://" + s.Addr().String())
 		for _, r := range slices.Clone(routes) {
 			r.Name, r.Match, r.Upstream = "gone-"+r.Name, []string{"gone-" + r.Match[0]}, "http://"+gone
 			routes = append(routes, r)

@@ -127,10 +127,7 @@ func (v *Vault) pause() time.Duration {
 		return v.config.Refresh - jitter(v.config.Refresh)
 	}
 	longest := max(backoffEnd, v.config.Refresh)
-	wait := min(backoffStart, v.config.Refresh) << min(failures-1, 20)
-	if wait > longest {
-		wait = longest
-	}
+	wait := min(min(backoffStart, v.config.Refresh)<<min(failures-1, 20), longest)
 	if refusals >= refusalsMost {
 		wait = max(refusedPause, v.config.Refresh)
 	}
