@@ -275,7 +275,7 @@ func TestCallersThatGoAway(t *testing.T) {
 func TestCallersThatStall(t *testing.T) {
 	b := newBench(t, func(_ *bench, routes []proxy.Route) []proxy.Route {
 		for i := range routes {
-			routes[i].Timeouts = proxy.Timeouts{Idle: soon}
+			routes[i].Timeouts = proxy.Timeouts{Idle: 20 * soon}
 		}
 		return routes
 	})
