@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/vaultspan/vaultspan/audit"
 	"github.com/vaultspan/vaultspan/authn"
@@ -204,6 +207,30 @@ func TestZeroGatewayServesNobody(t *testing.T) {
 	res, body = b.do(t, "POST", "https://pay.gw.test/x", b.token(t, "carol"))
 	if res.StatusCode != 200 {
 		t.Errorf("after settings that were not taken: %d %s", res.StatusCode, body)
+	}
+}
+
+// Without tracing, records and answers still have an id each.
+func TestIdsWithoutTracing(t *testing.T) {
+	b := newBench(t)
+	gateway := &proxy.Gateway{Audit: b.log, Tracer: noop.NewTracerProvider(), Logger: slog.New(slog.DiscardHandler), UserID: func(issuer, subject string) string { return subject }}
+	if err := gateway.Swap(b.settings); err != nil {
+		t.Fatal(err)
+	}
+	b.restart(t, proxy.NewServer(t.Context(), gateway, nil))
+	ids := map[string]bool{}
+	for range 3 {
+		res, _ := b.do(t, "GET", "http://app.gw.test/x", b.token(t, "alice"))
+		ids[res.Header.Get("X-Request-Id")] = true
+	}
+	gateway.Wait()
+	for _, e := range b.records(t) {
+		if e.Kind == audit.KindIntent && !ids[e.Trace] {
+			t.Errorf("recorded: %+v", e)
+		}
+	}
+	if len(ids) != 3 || ids[strings.Repeat("0", 32)] {
+		t.Errorf("the ids are %v", ids)
 	}
 }
 

@@ -75,12 +75,12 @@ func (p *pool) kept() *http.ClientConn {
 			return c.client
 		}
 	}
-	for {
-		c := p.take()
-		if c == nil || c.client.Reserve() == nil {
-			return c.of()
+	for c := p.take(); c != nil; c = p.take() {
+		if c.client.Reserve() == nil {
+			return c.client
 		}
 	}
+	return nil
 }
 
 // dial reserves room on a new connection. While the upstream may speak HTTP/2
@@ -264,12 +264,4 @@ func (c *conn) expired() {
 	if c.pool.remove(c) {
 		c.client.Close()
 	}
-}
-
-// of is the HTTP side of c, or nil.
-func (c *conn) of() *http.ClientConn {
-	if c == nil {
-		return nil
-	}
-	return c.client
 }

@@ -14,6 +14,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -103,7 +104,11 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		options = append(options, trace.WithLinks(link))
 	}
 	x.ctx, x.span = g.tracer().Start(r.Context(), methodName(r.Method), options...)
-	x.trace = x.span.SpanContext().TraceID().String()
+	id := x.span.SpanContext().TraceID()
+	if !id.IsValid() { // tracing is off: records still need an id each
+		rand.Read(id[:])
+	}
+	x.trace = id.String()
 	x.out.trace = x.trace
 	x.out.carries = r.ProtoMajor == 1 && r.ContentLength != 0
 	if x.settings == nil { // before the first Swap: the zero Gateway serves nobody
