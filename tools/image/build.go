@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -110,11 +111,11 @@ func (b *builder) build(ctx context.Context, arch string) (*stage, error) {
 	defer f.Close()
 	parsed, err := parser.Parse(f)
 	if err != nil {
-		return nil, fmt.Errorf("Dockerfile: %w", err)
+		return nil, fmt.Errorf("reading the Dockerfile: %w", err)
 	}
 	declared, global, err := instructions.Parse(parsed.AST, nil)
 	if err != nil {
-		return nil, fmt.Errorf("Dockerfile: %w", err)
+		return nil, fmt.Errorf("reading the Dockerfile: %w", err)
 	}
 	given := variables{
 		"BUILDARCH": runtime.GOARCH, "BUILDPLATFORM": "linux/" + runtime.GOARCH,
@@ -151,7 +152,7 @@ func (b *builder) build(ctx context.Context, arch string) (*stage, error) {
 		}
 	}
 	if last == nil || !last.scratch {
-		return nil, fmt.Errorf("Dockerfile: the last stage is not FROM scratch")
+		return nil, errors.New("the last stage is not FROM scratch")
 	}
 	return last, nil
 }

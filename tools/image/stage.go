@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 
@@ -51,8 +52,12 @@ func (s *stage) begin(base string) error {
 		lower = earlier.root()
 		s.env = s.env.merged(earlier.env)
 	case strings.HasPrefix(base, "golang:"): // the variables that image sets
+		program, err := exec.LookPath("go")
+		if err != nil {
+			return err
+		}
 		s.env = variables{
-			"PATH":   filepath.Join(runtime.GOROOT(), "bin") + ":/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			"PATH":   filepath.Dir(program) + ":/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			"GOPATH": "/go", "GOTOOLCHAIN": "local", "HOME": "/root",
 		}
 	default:
@@ -65,6 +70,9 @@ func (s *stage) begin(base string) error {
 		if err := os.MkdirAll(filepath.Join(s.dir, name), 0o755); err != nil {
 			return err
 		}
+	}
+	if err := os.Chmod(s.dir+"/tmp", 0o777|fs.ModeSticky); err != nil { // apt verifies as a user of its own
+		return err
 	}
 	options := "lowerdir=" + lower + ",upperdir=" + s.dir + "/upper,workdir=" + s.dir + "/work"
 	if err := syscall.Mount("overlay", s.root(), "overlay", 0, options); err != nil {
