@@ -16,6 +16,9 @@ type Binding struct {
 	// behind a shared front the Host, not the connection, chooses who gets the
 	// credential. Allow it only on a route whose patterns name their host.
 	PreserveHost bool
+	// Generation tells the bindings of one configuration from those of another,
+	// while requests of both are under way: see LeaseOf. Default: 0.
+	Generation uint64
 }
 
 // Check reports every problem of the binding that can be seen offline, by the

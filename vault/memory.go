@@ -157,7 +157,7 @@ func (v *Vault) publish() {
 func (v *Vault) hold(b Binding) *holding {
 	m := &v.known
 	h := &holding{
-		key:          key{b.Route, b.Secret},
+		key:          key{b.Route, b.Secret, b.Generation},
 		destination:  b.Destination.normal(),
 		preserveHost: b.PreserveHost,
 		place:        b.Inject.place(),

@@ -181,3 +181,31 @@ func TestOnChangeHearsOfEachVersionOnce(t *testing.T) {
 		}
 	})
 }
+
+// Requests of two configurations are under way during a reload: each has the
+// destination of its own.
+func TestEachGenerationHasItsOwnBinding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := setup(newAccount())
+		was, is, only := bind(stripeRef), bind(stripeRef), bind(wikiRef)
+		is.Generation, is.Destination.Host = 1, "api.example.net"
+		only.Generation = 1
+		s.Bindings = []vault.Binding{was}
+		v := open(t, s)
+		lease(t, v, stripeRef)
+		v.Rebind([]vault.Binding{was, is, only})
+		for generation, host := range []string{"api.example.com", "api.example.net"} {
+			l, err := v.LeaseOf(t.Context(), uint64(generation), "r", stripeRef)
+			if err != nil || l.Destination().Host != host {
+				t.Errorf("generation %d: %v, %v", generation, l, err)
+			}
+		}
+		if got := refused(t, v, wikiRef); got != vault.NotBound {
+			t.Errorf("a secret of the next configuration: %q", got)
+		}
+		v.Rebind([]vault.Binding{is, only})
+		if got := refused(t, v, stripeRef); got != vault.NotBound {
+			t.Errorf("a generation that is over: %q", got)
+		}
+	})
+}

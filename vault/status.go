@@ -131,11 +131,12 @@ func (v *Vault) tell(before, after *view) {
 	default:
 		v.log.InfoContext(ctx, "vault refresh works again", "failures", before.failures)
 	}
+	troubles := make(map[key]string, len(before.order)) // of any generation
+	for _, h := range before.order {
+		troubles[key{route: h.key.route, secret: h.key.secret}] = h.trouble()
+	}
 	for _, h := range after.order {
-		was, is := "", h.trouble()
-		if old := before.holdings[h.key]; old != nil {
-			was = old.trouble()
-		}
+		was, is := troubles[key{route: h.key.route, secret: h.key.secret}], h.trouble()
 		log := v.log.With(slog.String("secret", h.key.secret), slog.String("route", h.key.route))
 		switch {
 		case is == was:

@@ -150,11 +150,16 @@ func (v *Vault) Rebind(bindings []Binding) {
 // leaseWait is what a Lease waits for the first fetch of its secret.
 const leaseWait = 2 * time.Second
 
-// Lease returns the current version of a secret bound to a route. Errors are
-// *LeaseError. It waits only for a secret that was never asked for yet: at
-// most two seconds, within ctx.
+// Lease is LeaseOf generation 0.
 func (v *Vault) Lease(ctx context.Context, route, secret string) (*Lease, error) {
-	h := v.view.Load().holdings[key{route, secret}]
+	return v.LeaseOf(ctx, 0, route, secret)
+}
+
+// LeaseOf returns the current version of a secret that a generation of bindings
+// binds to a route. Errors are *LeaseError. It waits only for a secret that was
+// never asked for yet: at most two seconds, within ctx.
+func (v *Vault) LeaseOf(ctx context.Context, generation uint64, route, secret string) (*Lease, error) {
+	h := v.view.Load().holdings[key{route, secret, generation}]
 	if h != nil && h.pending {
 		h = v.await(ctx, h.key)
 	}

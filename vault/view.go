@@ -6,7 +6,10 @@ import (
 )
 
 // key is what a Lease is asked by.
-type key struct{ route, secret string }
+type key struct {
+	route, secret string
+	generation    uint64
+}
 
 // holding is one binding and what is held for it. It never changes.
 type holding struct {
@@ -43,7 +46,7 @@ type view struct {
 // count is where uses of h are counted: where the view before did, if it had
 // the same secret on the same route.
 func (v *view) count(h *holding, before *view) *uses {
-	k := key{h.key.route, h.id}
+	k := key{route: h.key.route, secret: h.id}
 	if h.id == "" {
 		return nil // nothing to use
 	}

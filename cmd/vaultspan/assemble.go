@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -38,14 +39,17 @@ type instance struct {
 	fingerprintKey func() string
 	current        *parts                // by the goroutine that applies
 	serving        atomic.Pointer[parts] // the same, for everybody else
+	former         []*parts              // whose requests may be on their way to a lease
 }
 
 // parts is what one configuration was made into.
 type parts struct {
 	config        *config.Config
+	generation    uint64 // of its bindings
 	authenticator *authn.Authenticator
 	engine        *policy.Engine
 	vaults        map[string]*account
+	left          time.Time // when another took its place
 }
 
 // account is an open vault and what it was opened with.
@@ -71,7 +75,7 @@ func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	next := &parts{config: cfg, engine: engine, vaults: map[string]*account{}}
+	next := &parts{config: cfg, generation: i.current.generation + 1, engine: engine, vaults: map[string]*account{}}
 	next.authenticator, err = authn.New(ctx, authn.Config{
 		Issuers: cfg.Issuers, Paths: rules.Paths(), Previous: i.current.authenticator,
 		Logger: i.logger, Meter: i.meter, Tracer: i.tracer,
@@ -86,10 +90,9 @@ func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 			a.close()
 		}
 	}
-	bindings := bindingsOf(cfg)
+	bindings := next.bindings()
 	for name, settings := range cfg.Vaults {
 		if a := i.keep(name, settings); a != nil {
-			a.Rebind(both(bindingsOf(i.current.config)[name], bindings[name])) // until the swap
 			next.vaults[name] = a
 			continue
 		}
@@ -101,15 +104,17 @@ func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 		opened = append(opened, a)
 		next.vaults[name] = a
 	}
+	i.rebind(next)
 	if err := i.gateway.Swap(i.settings(next)); err != nil {
 		undo()
-		i.rebind(i.current)
+		i.rebind()
 		return err
 	}
 	last := i.current
+	last.left = time.Now()
+	i.former = append(i.former, last)
 	i.current = next
 	i.serving.Store(next)
-	i.rebind(next)
 	i.retire(last)
 	i.log.Change(audit.Event{Code: "activated", Revision: engine.Revision(), Detail: "configuration active"})
 	return nil
@@ -153,13 +158,33 @@ func (i *instance) secretChanged(c vault.Change) {
 	i.log.Change(audit.Event{Code: "secret", Secret: c.Secret, Version: c.Version, Fingerprint: c.Fingerprint, Detail: c.String()})
 }
 
-// rebind gives each vault the bindings of one configuration and no others.
-func (i *instance) rebind(p *parts) {
-	bindings := bindingsOf(p.config)
-	for name, a := range p.vaults {
-		a.Rebind(bindings[name])
+// rebind gives each vault the bindings of the configurations that requests may
+// come from: the current one, those that it followed, and more.
+func (i *instance) rebind(more ...*parts) {
+	bindings := map[*account][]vault.Binding{}
+	for _, p := range slices.Concat(i.former, []*parts{i.current}, more) {
+		of := p.bindings()
+		for name, a := range p.vaults {
+			bindings[a] = append(bindings[a], of[name]...)
+		}
+	}
+	for a, all := range bindings {
+		a.Rebind(all)
 	}
 }
+
+// settle takes the bindings of former configurations away once the requests that
+// began with them have their leases. It is called now and then.
+func (i *instance) settle() {
+	gone := func(p *parts) bool { return time.Since(p.left) > lingering }
+	if slices.ContainsFunc(i.former, gone) {
+		i.former = slices.DeleteFunc(i.former, gone)
+		i.rebind()
+	}
+}
+
+// lingering is more than a request spends on its way to a lease.
+const lingering = 5 * time.Second
 
 // retire closes what the current configuration no longer uses.
 func (i *instance) retire(last *parts) {
@@ -185,12 +210,34 @@ func (i *instance) close() {
 func (i *instance) settings(p *parts) proxy.Settings {
 	vaults := make(map[string]proxy.Vault, len(p.vaults))
 	for name, v := range p.vaults {
-		vaults[name] = v
+		vaults[name] = bound{v.Vault, p.generation}
 	}
 	return proxy.Settings{
 		URL: publicURL(p.config), TrustedProxies: p.config.TrustedProxies, Routes: p.config.Routes,
 		Authenticator: p.authenticator, Policy: p.engine, Vaults: vaults,
 	}
+}
+
+// bound is a vault as one configuration binds it.
+type bound struct {
+	*vault.Vault
+	generation uint64
+}
+
+// Lease implements proxy.Vault.
+func (b bound) Lease(ctx context.Context, route, secret string) (*vault.Lease, error) {
+	return b.LeaseOf(ctx, b.generation, route, secret)
+}
+
+// bindings are the configuration's, of its generation.
+func (p *parts) bindings() map[string][]vault.Binding {
+	all := bindingsOf(p.config)
+	for _, some := range all {
+		for j := range some {
+			some[j].Generation = p.generation
+		}
+	}
+	return all
 }
 
 // rulesOf is the RBAC table as policy knows it.
@@ -219,18 +266,6 @@ func bindingsOf(cfg *config.Config) map[string][]vault.Binding {
 		name, _, _ := strings.Cut(r.Secret, "/")
 		if b, err := r.Binding(); err == nil { // else Swap says what is wrong
 			all[name] = append(all[name], b)
-		}
-	}
-	return all
-}
-
-// both are the bindings of two configurations: requests of either may come. A
-// vault takes a route's secret once; where the two differ, the first has it.
-func both(was, is []vault.Binding) []vault.Binding {
-	all := slices.Clone(was)
-	for _, b := range is {
-		if !slices.ContainsFunc(was, func(o vault.Binding) bool { return o.Route == b.Route && o.Secret == b.Secret }) {
-			all = append(all, b)
 		}
 	}
 	return all

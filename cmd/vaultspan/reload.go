@@ -33,6 +33,7 @@ func (s *server) watch(ctx context.Context, i *instance, hangup <-chan os.Signal
 		case <-hangup:
 			s.reload(ctx, i)
 		case <-ticker.C:
+			i.settle()
 			if digest(watched(i.current.config)) == seen {
 				continue
 			}
