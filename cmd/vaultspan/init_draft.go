@@ -31,6 +31,7 @@ type draft struct {
 	Issuer, Audience, Tokens, Group     string
 	Organization, Server, Vault         string
 	Upstream, SecretName, Inject, Route string
+	AuditDir                            string
 }
 
 // question is one thing that init must know.
@@ -102,6 +103,11 @@ var questions = []question{
 		flag: "route", usage: "the `name` of the route: it takes what is below /NAME/ (default after the upstream)",
 		prompt: "Name of the route, which takes what is below /NAME/", fallback: func(d *draft) string { return nameOf(d.Upstream) },
 		answer: func(d *draft) *string { return &d.Route }, about: regexp.MustCompile(`^(routes|roles)`),
+	},
+	{
+		flag: "audit-dir", usage: "the `directory` of the audit log (default audit, beside the configuration)",
+		fallback: always("audit"),
+		answer:   func(d *draft) *string { return &d.AuditDir }, about: regexp.MustCompile(`^audit\.`),
 	},
 }
 
