@@ -7,6 +7,7 @@
 package otlp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,17 +35,31 @@ type Receiver struct {
 	parts []component.Component
 }
 
-// Start listens on two free ports of 127.0.0.1.
-func Start(ctx context.Context) (*Receiver, error) {
+// Config is a receiver to be. The zero Config listens on two free ports of
+// 127.0.0.1 and takes everything.
+type Config struct {
+	GRPC, HTTP string                 // host:port. Default: 127.0.0.1:0
+	Accept     func(http.Header) bool // says of an export whether its headers will do
+}
+
+// Start opens a receiver of the zero Config.
+func Start(ctx context.Context) (*Receiver, error) { return Open(ctx, Config{}) }
+
+// Open starts a receiver.
+func Open(ctx context.Context, c Config) (*Receiver, error) {
 	r := &Receiver{Store: newStore()}
 	factory := otlpreceiver.NewFactory()
 	cfg := factory.CreateDefaultConfig().(*otlpreceiver.Config)
 	grpc := cfg.Protocols.GRPC.GetOrInsertDefault()
-	grpc.NetAddr.Endpoint = "127.0.0.1:0"
+	grpc.NetAddr.Endpoint = cmp.Or(c.GRPC, "127.0.0.1:0")
 	grpc.IncludeMetadata = true
 	web := cfg.Protocols.HTTP.GetOrInsertDefault()
-	web.ServerConfig.NetAddr.Endpoint = "127.0.0.1:0"
+	web.ServerConfig.NetAddr.Endpoint = cmp.Or(c.HTTP, "127.0.0.1:0")
 	web.ServerConfig.IncludeMetadata = true
+	host := componenttest.NewNopHost()
+	if c.Accept != nil {
+		host = guarded(cfg, c.Accept)
+	}
 
 	// The receiver tells the ports it got in its log, and nowhere else.
 	core, log := observer.New(zap.InfoLevel)
@@ -58,7 +73,7 @@ func Start(ctx context.Context) (*Receiver, error) {
 		return nil, fmt.Errorf("otlp receiver: %w", err)
 	}
 	for _, part := range r.parts {
-		if err := part.Start(ctx, componenttest.NewNopHost()); err != nil {
+		if err := part.Start(ctx, host); err != nil {
 			return nil, errors.Join(fmt.Errorf("otlp receiver: %w", err), r.Close(ctx))
 		}
 	}
