@@ -17,11 +17,12 @@ func TestAFixedOrganizationIsTheSameInEveryProcess(t *testing.T) {
 		}
 		return o.AddAccount(name).AccessToken()
 	}
-	if token("a") != token("a") || token("a") == token("b") {
-		t.Errorf("want the same access token for a name, and another for another: %q, %q, %q", token("a"), token("a"), token("b"))
+	first, again, other := token("a"), token("a"), token("b")
+	if first != again || first == other {
+		t.Errorf("want the same access token for a name, and another for another: %q, %q, %q", first, again, other)
 	}
-	one, other := bwemu.New().AddOrganization(), bwemu.New().AddOrganization()
-	if one.ID == other.ID || one.AddAccount("a").AccessToken() == other.AddAccount("a").AccessToken() {
+	one, two := bwemu.New().AddOrganization(), bwemu.New().AddOrganization()
+	if one.ID == two.ID || one.AddAccount("a").AccessToken() == two.AddAccount("a").AccessToken() {
 		t.Error("two organizations are alike")
 	}
 }
