@@ -32,9 +32,9 @@ check: need-go need-cc
 	go test -run 'TestRepo' .
 
 # build-static makes a binary that needs nothing beside it: linked with musl, and
-# position-independent. The same commit and tools make the same bytes in any
-# directory. ARCH is amd64 or arm64; elsewhere than on Debian, say MUSL_CC and
-# MUSL_LIB.
+# position-independent. The same commit and tools make the same bytes anywhere: Go's
+# build id, which hashes the builder's environment, is left out. ARCH is amd64 or
+# arm64; elsewhere than on Debian, say MUSL_CC and MUSL_LIB.
 ARCH ?= $(shell go env GOARCH)
 STATIC ?= bin/vaultspan-linux-$(ARCH)
 MUSL_amd64 := x86_64-linux-musl
@@ -51,7 +51,7 @@ build-static: need-go need-musl
 	GOOS=linux GOARCH=$(ARCH) GOAMD64=v1 GOARM64=v8.0 GOFLAGS=-mod=readonly \
 	CC='$(MUSL_CC)' CGO_CFLAGS='-O2 -g' CGO_LDFLAGS='-O2 -g' \
 	go build -trimpath -buildvcs=true -buildmode=pie -tags netgo,osusergo \
-		-ldflags '$(VERSION_LDFLAGS) -linkmode external -extldflags "$(strip $(STATIC_PIE))"' -o $(STATIC) ./cmd/vaultspan
+		-ldflags '$(VERSION_LDFLAGS) -buildid= -linkmode external -extldflags "$(strip $(STATIC_PIE))"' -o $(STATIC) ./cmd/vaultspan
 
 # image runs the Dockerfile without a Docker engine and writes an OCI layout. This
 # machine's Go and musl stand for the first stage, unless IMAGE_FLAGS is empty.
