@@ -36,7 +36,7 @@ func openCheckpoint(signed string, v note.Verifier) (checkpoint, error) {
 	n, err := note.Open([]byte(signed), note.VerifierList(v))
 	if err != nil {
 		if _, ok := errors.AsType[*note.UnverifiedNoteError](err); ok {
-			return checkpoint{}, fmt.Errorf("checkpoint is not signed by key %s", v.Name())
+			return checkpoint{}, fmt.Errorf("checkpoint is not signed by key %s: is it another log's key?", v.Name())
 		}
 		return checkpoint{}, fmt.Errorf("checkpoint: %w", err)
 	}

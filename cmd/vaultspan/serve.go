@@ -183,6 +183,9 @@ func cannotListen(setting string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%s: another process has this address: end it, or choose another in the configuration: %w", setting, err)
 	}
+	if errors.Is(err, syscall.EACCES) {
+		return fmt.Errorf("%s: ports below 1024 are for CAP_NET_BIND_SERVICE: grant it, or choose another port: %w", setting, err)
+	}
 	return fmt.Errorf("%s: %w", setting, err)
 }
 
