@@ -71,11 +71,11 @@ func (p plan) run(ctx context.Context) (_ string, err error) {
 	t := table{plan: p, machine: machine, results: map[string][]result{}}
 	for round := range p.rounds {
 		for _, s := range subjects {
-			fmt.Fprintf(p.progress, "round %d of %d: %s %s\n", round+1, p.rounds, s.letter, s.name)
 			r, err := p.round(ctx, w, s)
 			if err != nil {
 				return "", fmt.Errorf("%s: %w (logs are in %s)", s.name, err, dir)
 			}
+			fmt.Fprintf(p.progress, "round %d of %d: (%s) %.2f CPU-s/100k, p50 %s, p99 %s\n", round+1, p.rounds, s.letter, r.cpu, r.p50, r.p99)
 			t.add(s, r)
 		}
 	}
