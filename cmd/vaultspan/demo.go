@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -66,13 +67,19 @@ func (p *program) demo(ctx context.Context, dir string) (err error) {
 	return s.run(ctx, cfg)
 }
 
-// self is how the guide's commands call this binary.
+// self is how commands to copy call this binary.
 func self() string {
 	name, err := os.Executable()
 	if err != nil {
 		return "vaultspan"
 	}
-	if found, err := exec.LookPath("vaultspan"); err == nil && found == name {
+	real := func(path string) string {
+		if resolved, err := filepath.EvalSymlinks(path); err == nil {
+			return resolved
+		}
+		return path
+	}
+	if found, err := exec.LookPath("vaultspan"); err == nil && real(found) == real(name) {
 		return "vaultspan"
 	}
 	return name

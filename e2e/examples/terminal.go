@@ -23,11 +23,13 @@ type Terminal struct {
 	stdin io.WriteCloser
 	ended chan struct{}
 
-	mu      sync.Mutex
-	shown   bytes.Buffer
-	grew    chan struct{} // closed when shown grows
-	begun   int           // where what the last step showed begins
 	running bool
+	gorun   bool // what is left running runs under "go run"
+
+	mu    sync.Mutex
+	shown bytes.Buffer
+	grew  chan struct{} // closed when shown grows
+	begun int           // where what the last step showed begins
 }
 
 // Open starts a shell. It lives until Close.
@@ -104,7 +106,7 @@ func (t *Terminal) Type(ctx context.Context, s Step) (string, error) {
 		t.mu.Lock()
 		t.begun = t.shown.Len()
 		t.mu.Unlock()
-		t.running = s.Running
+		t.running, t.gorun = s.Running, strings.Contains(s.Script, "go -C")
 		if _, err := io.WriteString(t.stdin, s.Script+"printf '\\n@finished %s\\n' $?\n"); err != nil {
 			return "", err
 		}
@@ -150,7 +152,7 @@ func (t *Terminal) Interrupt(ctx context.Context) error {
 		}
 		return m != nil
 	})
-	if err == nil && status != "0" {
+	if err == nil && status != "0" && !t.gorun { // which says 1 after any Ctrl-C
 		err = fmt.Errorf("after Ctrl-C it ends with status %s", status)
 	}
 	return err
@@ -193,6 +195,15 @@ func (r *Reader) Follow(ctx context.Context, s Step) (string, error) {
 		return shown, fmt.Errorf("line %d, %s: %w\n$ %s\n%s", s.Line, s.Terminal, err, strings.ReplaceAll(strings.TrimSpace(s.Script), "\n", "\n$ "), shown)
 	}
 	return shown, nil
+}
+
+// Interrupt is Ctrl-C in one of the terminals.
+func (r *Reader) Interrupt(ctx context.Context, terminal string) error {
+	t := r.terminals[terminal]
+	if t == nil {
+		return fmt.Errorf("no %s is open", terminal)
+	}
+	return t.Interrupt(ctx)
 }
 
 // Shown is what was seen so far, by terminal.
