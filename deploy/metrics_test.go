@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
@@ -151,7 +152,7 @@ func TestAlertsAndDashboardFitTheMetrics(t *testing.T) {
 				have[label] = true
 			}
 			for _, m := range selector.LabelMatchers {
-				if m.Name != labels.MetricName {
+				if m.Name != model.MetricNameLabel {
 					match(t, e.at, selector.Name, known[m.Name], m)
 				}
 			}
