@@ -59,7 +59,6 @@ func apart(t *testing.T, binary, dir string) bool {
 		t.Setenv(exampleDir, dir)
 		return true
 	}
-	t.Parallel()
 	out, err := self.CombinedOutput()
 	if err != nil {
 		t.Error(err)
