@@ -15,7 +15,7 @@ import (
 )
 
 // limit sets the largest body of every route.
-func limit(n proxy.Bytes) func(*bench, []proxy.Route) []proxy.Route {
+func limit(n audit.Bytes) func(*bench, []proxy.Route) []proxy.Route {
 	return func(_ *bench, routes []proxy.Route) []proxy.Route {
 		for i := range routes {
 			routes[i].MaxBody = n
@@ -30,7 +30,7 @@ func TestBigBodiesNeedLittleMemory(t *testing.T) {
 	if racing { // slow, and judged without
 		size = 8 << 20
 	}
-	b := newBench(t, limit(proxy.Bytes(size)))
+	b := newBench(t, limit(audit.Bytes(size)))
 	b.u1.handler = func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
 		if n != size || err != nil {

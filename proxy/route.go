@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/vaultspan/vaultspan/audit"
 	"github.com/vaultspan/vaultspan/vault"
 )
 
@@ -55,7 +56,7 @@ type Route struct {
 	// Timeouts bound the upstream's part of an exchange.
 	Timeouts Timeouts `yaml:"timeouts"`
 	// MaxBody is the largest request body accepted. Default: 10MiB.
-	MaxBody Bytes `yaml:"max_body"`
+	MaxBody audit.Bytes `yaml:"max_body"`
 	// MaxInflight is how many requests may be under way at once; more are
 	// refused. Default: 1000.
 	MaxInflight int `yaml:"max_inflight"`
@@ -107,27 +108,7 @@ func (a *Allow) UnmarshalText(text []byte) error {
 // Open says whether the route takes callers without a token.
 func (a Allow) Open() bool { return len(a) == 1 && a[0] == Anyone }
 
-// Bytes is a size: a number with an optional unit B, KiB, MiB, GiB.
-type Bytes int64
-
-// UnmarshalText reads a size such as 10MiB.
-func (b *Bytes) UnmarshalText(text []byte) error {
-	number, shift := string(text), 0
-	for unit, s := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30} {
-		if rest, ok := strings.CutSuffix(number, unit); ok {
-			number, shift = rest, s
-			break
-		}
-	}
-	n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(number, "B")), 10, 64)
-	if err != nil || n < 0 || n > 1<<40>>shift {
-		return fmt.Errorf("%q is not a size: write a number with B, KiB, MiB or GiB, such as 10MiB", text)
-	}
-	*b = Bytes(n << shift)
-	return nil
-}
-
-// safeMethods are taken by a route that lists none.
+// defaultMethods are taken by a route that lists none.
 var defaultMethods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut,
 	http.MethodPatch, http.MethodDelete, http.MethodOptions,
