@@ -109,7 +109,17 @@ func New(ctx context.Context, rules Rules) (*Engine, error) {
 	if !e.reads.clock {
 		e.memory = newMemory()
 	}
+	e.warm(ctx)
 	return e, nil
+}
+
+// warm evaluates once, for nobody: a first evaluation costs several times a
+// later one, and on a busy machine it could pass the deadline of the first
+// caller. What it answers, or that it fails, says nothing.
+func (e *Engine) warm(ctx context.Context) {
+	warmed := *e
+	warmed.memory, warmed.deadline = nil, time.Second
+	_, _ = warmed.Decide(ctx, Input{})
 }
 
 // Revision names the rules: 12 hex digits that two engines share exactly when

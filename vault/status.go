@@ -127,7 +127,11 @@ func (v *Vault) tell(before, after *view) {
 	switch was, is := text(before.failure), text(after.failure); {
 	case is == was:
 	case is != "":
-		v.log.WarnContext(ctx, "vault refresh fails: values are served until max_stale", "error", is, "failures", after.failures)
+		message := "vault refresh fails: values are served until max_stale"
+		if after.refreshed.IsZero() {
+			message = "vault refresh fails: there is no value to serve yet"
+		}
+		v.log.WarnContext(ctx, message, "error", is, "failures", after.failures)
 	default:
 		v.log.InfoContext(ctx, "vault refresh works again", "failures", before.failures)
 	}

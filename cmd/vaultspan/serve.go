@@ -25,11 +25,12 @@ import (
 )
 
 func (p *program) serveCommand() *cobra.Command {
-	s := &server{program: p}
+	s := &server{program: p, text: isTerminal(p.stderr)}
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway",
-		Long: `Run the gateway until SIGTERM or Ctrl-C, then let requests under way end.
+		Long: `Run the gateway until SIGTERM or Ctrl-C, then let requests under way end. The log
+is JSON on standard error, or text where that is a terminal.
 
 The configuration and every file it names are watched: a change, or SIGHUP, is
 applied at once if all of it is good, and otherwise changes nothing and says why
