@@ -53,8 +53,9 @@ build-static: need-go need-musl
 	go build -trimpath -buildvcs=true -buildmode=pie -tags netgo,osusergo \
 		-ldflags '$(VERSION_LDFLAGS) -buildid= -linkmode external -extldflags "$(strip $(STATIC_PIE))"' -o $(STATIC) ./cmd/vaultspan
 
-# image runs the Dockerfile without a Docker engine and writes an OCI layout. This
-# machine's Go and musl stand for the first stage, unless IMAGE_FLAGS is empty.
+# image runs the Dockerfile without a Docker engine, as root, and writes an OCI
+# layout. This machine's Go and musl stand for the first stage, unless IMAGE_FLAGS
+# is empty: then that stage installs them, on Debian, and for both IMAGE_ARCHS.
 IMAGE ?= bin/vaultspan-image.tar
 IMAGE_ARCHS ?= $(ARCH)
 IMAGE_FLAGS ?= -host toolchain

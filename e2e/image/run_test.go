@@ -3,6 +3,7 @@ package image_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -31,7 +32,7 @@ func TestTheGatewayRunsOnItsImageAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	box := start(t, image, volume, etc)
+	box := start(t, image, mount{volume, "/var/lib/vaultspan/audit", true}, mount{etc, "/etc/vaultspan", false})
 	if out, err := box.do(ctx, "version"); err != nil || !strings.HasPrefix(out, "vaultspan ") {
 		t.Fatalf("version: %v: %s", err, out)
 	}
@@ -126,8 +127,9 @@ audit: {dir: /var/lib/vaultspan/audit, key: "${file:audit.key}"}
 	if err := os.WriteFile(filepath.Join(etc, "vaultspan.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The volume is all that can be written.
-	if err := os.Chown(volume, 65532, 65532); err != nil {
+	// The volume is all that can be written. It is as Kubernetes hands it over with
+	// fsGroup, on a file system of its own.
+	if err := errors.Join(os.Chown(volume, 0, 65532), os.Chmod(volume, 0o775|fs.ModeSetgid), os.Mkdir(filepath.Join(volume, "lost+found"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	out, err := box.do(ctx, "audit", "keygen", "image.test/audit", "--out", "/var/lib/vaultspan/audit/audit.key")

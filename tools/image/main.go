@@ -7,9 +7,9 @@
 // image: a command sees this machine's programs, an empty home and an empty /tmp,
 // and changes nothing here. The last stage begins with nothing.
 //
-// It trusts the Dockerfile: its commands run with this machine's network, as root
-// where this was started as root. Started by another user it makes a user
-// namespace, in which everything works but installing packages.
+// It trusts the Dockerfile: its commands run as root, with this machine's network.
+// It needs root, because the root file system cannot lie under an overlay in a user
+// namespace: what is mounted on it may not be uncovered there.
 //
 // The same files and the same commit give the same bytes: one layer, sorted,
 // owned as COPY says, every time in it that of the commit.
@@ -85,17 +85,12 @@ func isolate(ctx context.Context, args []string) error {
 	again.Stdout, again.Stderr = os.Stdout, os.Stderr
 	again.Cancel = func() error { return again.Process.Signal(syscall.SIGTERM) }
 	again.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	if id := os.Getuid(); id != 0 {
-		again.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		again.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: id, Size: 1}}
-		again.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
 	err = again.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
 		os.Exit(exit.ExitCode()) // it has said why
 	}
 	if err != nil {
-		return fmt.Errorf("namespaces of its own are not permitted here (run it as root, or use docker build): %w", err)
+		return fmt.Errorf("mounting needs root (docker build does not): %w", err)
 	}
 	return nil
 }
