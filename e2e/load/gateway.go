@@ -48,7 +48,7 @@ func (g gateway) start(ctx context.Context, address string) (*process, error) {
 	}
 	var text strings.Builder
 	err = t.Execute(&text, map[string]any{
-		"Listen": address, "Admin": admin, "Issuer": w.issuer.Issuer(), "Upstream": w.upstream, "Collector": w.collector,
+		"Listen": address, "Admin": admin, "Issuer": w.issuer.Issuer(), "Upstream": w.address, "Collector": w.collector,
 		"Organization": w.organization, "API": w.server.API, "Identity": w.server.Identity,
 		"Groups": groups, "Audit": log, "Mode": g.mode, "Sample": g.sample,
 	})

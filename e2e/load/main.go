@@ -64,6 +64,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	flags.Float64Var(&p.sample, "sample", 0.1, "share of requests whose trace is exported")
 	flags.StringVar(&p.profile, "profile", "", "build the gateway with pprof, and write profiles to this `directory`")
 	flags.StringVar(&p.root, "root", ".", "the `checkout` to build that gateway from")
+	flags.Float64Var(&p.calm, "calm", 1, "wait for, and repeat, what others disturbed with more than this `share` of the machine, such as 0.05")
 	only := flags.String("only", "", "subjects, by letter or name, with commas; default all that are installed")
 	if err := flags.Parse(args); err != nil {
 		return err

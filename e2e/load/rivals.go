@@ -77,7 +77,7 @@ func installed(name string) (string, bool) {
 
 func (r rival) start(ctx context.Context, address string) (*process, error) {
 	dir := r.world.dir
-	text := strings.NewReplacer("DIR", dir, "ADDRESS", address, "UPSTREAM", r.world.upstream, "CREDENTIAL", r.world.credential).Replace(r.config)
+	text := strings.NewReplacer("DIR", dir, "ADDRESS", address, "UPSTREAM", r.world.address, "CREDENTIAL", r.world.credential).Replace(r.config)
 	file := filepath.Join(dir, filepath.Base(r.program)+".conf")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ type result struct {
 	p50, p99 time.Duration // of the open loop
 	resident float64       // MiB at the end
 	top      float64       // MiB at most
+	others   float64       // the share of the machine that others had, at most
 }
 
 // session is a subject's process under load.
@@ -22,6 +23,7 @@ type session struct {
 	subject subject
 	warm    load
 	load    load
+	world   *world
 	child   *process // nil: the upstream itself
 	result  *result
 }
@@ -30,10 +32,10 @@ type session struct {
 // is started anew for each loop.
 func (p plan) round(ctx context.Context, w *world, s subject) (result, error) {
 	var r result
-	each := session{plan: p, subject: s, result: &r}
+	each := session{plan: p, subject: s, world: w, result: &r}
 	loops := []func(session, context.Context) (int, error){session.closed, session.open}
 	if s.start == nil {
-		_, err := each.at(w, w.upstream).open(ctx)
+		_, err := each.at(w.address).open(ctx)
 		return r, err
 	}
 	for len(loops) > 0 {
@@ -41,7 +43,7 @@ func (p plan) round(ctx context.Context, w *world, s subject) (result, error) {
 		if s.once {
 			n = 1
 		}
-		if err := each.run(ctx, w, loops[:n]); err != nil {
+		if err := each.run(ctx, loops[:n]); err != nil {
 			return result{}, err
 		}
 		loops = loops[n:]
@@ -50,14 +52,14 @@ func (p plan) round(ctx context.Context, w *world, s subject) (result, error) {
 }
 
 // at is the session at an address.
-func (s session) at(w *world, address string) session {
+func (s session) at(address string) session {
 	pick := func(from [][]byte) func(int) []byte { return func(n int) []byte { return from[n%len(from)] } }
-	s.warm, s.load = load{address, pick(w.warm)}, load{address, pick(s.subject.requests)}
+	s.warm, s.load = load{address, pick(s.world.warm)}, load{address, pick(s.subject.requests)}
 	return s
 }
 
 // run is the life of one process.
-func (s session) run(ctx context.Context, w *world, loops []func(session, context.Context) (int, error)) error {
+func (s session) run(ctx context.Context, loops []func(session, context.Context) (int, error)) error {
 	address, err := freeAddress()
 	if err != nil {
 		return err
@@ -65,7 +67,7 @@ func (s session) run(ctx context.Context, w *world, loops []func(session, contex
 	if s.child, err = s.subject.start(ctx, address); err != nil {
 		return err
 	}
-	s = s.at(w, address)
+	s = s.at(address)
 	answered, _, err := s.warm.closed(ctx, min(s.length, 2*time.Second), 10000)
 	if err != nil {
 		return s.child.because(err)
@@ -95,52 +97,64 @@ func (s session) most(wanted int) int {
 	return wanted
 }
 
-func (s session) closed(ctx context.Context) (answered int, err error) {
-	written, err := s.profiles(ctx, "closed")
+// measure runs a loop, and says what the subject took for it.
+func (s session) measure(ctx context.Context, name string, loop func() error) (took usage, err error) {
+	written, err := s.profiles(ctx, name)
 	if err != nil {
-		return 0, err
+		return usage{}, err
 	}
-	before, err := s.child.usage()
+	machine, err := watch(s.world.upstream, s.child)
 	if err != nil {
-		return 0, err
-	}
-	answered, took, err := s.load.closed(ctx, s.length, s.most(1<<30))
-	if err != nil {
-		return 0, err
-	}
-	after, err := s.child.usage()
-	if err != nil {
-		return 0, err
-	}
-	s.result.cpu = after.since(before).cpu.Seconds() / float64(answered) * 1e5
-	s.result.rate = float64(answered) / took.Seconds()
-	return answered, written()
-}
-
-func (s session) open(ctx context.Context) (answered int, err error) {
-	written, err := s.profiles(ctx, "open")
-	if err != nil {
-		return 0, err
+		return usage{}, err
 	}
 	var before, after usage
 	if s.child != nil {
 		if before, err = s.child.usage(); err != nil {
-			return 0, err
+			return usage{}, err
 		}
 	}
-	latencies, err := s.load.open(ctx, s.rate, s.most(max(1, int(s.length.Seconds()*float64(s.rate)))))
-	if err != nil {
-		return 0, err
+	if err := loop(); err != nil {
+		return usage{}, err
 	}
 	if s.child != nil {
 		if after, err = s.child.usage(); err != nil {
-			return 0, err
+			return usage{}, err
 		}
 	}
+	share, err := machine.share(s.world.upstream, s.child)
+	if err != nil {
+		return usage{}, err
+	}
+	s.result.others = max(s.result.others, share)
+	return after.since(before), written()
+}
+
+func (s session) closed(ctx context.Context) (answered int, err error) {
+	var length time.Duration
+	took, err := s.measure(ctx, "closed", func() error {
+		answered, length, err = s.load.closed(ctx, s.length, s.most(1<<30))
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.result.cpu = took.cpu.Seconds() / float64(answered) * 1e5
+	s.result.rate = float64(answered) / length.Seconds()
+	return answered, nil
+}
+
+func (s session) open(ctx context.Context) (answered int, err error) {
+	var latencies []time.Duration
+	took, err := s.measure(ctx, "open", func() error {
+		latencies, err = s.load.open(ctx, s.rate, s.most(max(1, int(s.length.Seconds()*float64(s.rate)))))
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
 	answered = len(latencies)
-	took := after.since(before)
 	s.result.steady = took.cpu.Seconds() / float64(answered) * 1e5
 	s.result.switches = float64(took.switches) / float64(answered)
 	s.result.p50, s.result.p99 = percentile(latencies, 50), percentile(latencies, 99)
-	return answered, written()
+	return answered, nil
 }

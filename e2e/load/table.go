@@ -24,6 +24,16 @@ func (t *table) add(s subject, r result) {
 	t.results[s.letter] = append(t.results[s.letter], r)
 }
 
+// others is the share of the machine that others had during some loop.
+func (t *table) others() (most float64) {
+	for _, results := range t.results {
+		for _, r := range results {
+			most = max(most, r.others)
+		}
+	}
+	return most
+}
+
 // median is a subject's median of one column over the rounds. What a subject
 // adds is a difference within a round.
 func (t *table) median(letter string, column func(own, alone result) float64) float64 {
@@ -52,7 +62,8 @@ func micros(d time.Duration) float64    { return float64(d) / float64(time.Micro
 func (t *table) String() string {
 	var out strings.Builder
 	p := t.plan
-	fmt.Fprintf(&out, "%s\nmedians of %d rounds; loops of %s; tokens %s; %g of traces exported\n\n", t.machine, p.rounds, p.length, p.algorithm, p.sample)
+	fmt.Fprintf(&out, "%s\nmedians of %d rounds; loops of %s; tokens %s; %g of traces exported; others had up to %.0f%% of the machine\n\n",
+		t.machine, p.rounds, p.length, p.algorithm, p.sample, 100*t.others())
 	w := tabwriter.NewWriter(&out, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "\tCPU-s/100k\trequests/s\tCPU-s/100k\tsleeps by\tadded p50\tadded p99\tRSS\tRSS max\t\n")
 	fmt.Fprintf(w, "\tat %d conns\tat %d conns\tat %d/s\trequest\tat %d/s\tat %d/s\tMiB\tMiB\t\n", connections, connections, p.rate, p.rate, p.rate)

@@ -26,7 +26,8 @@ const roleSets = 100
 // world is what stands around the subjects, for all rounds the same.
 type world struct {
 	dir        string
-	upstream   string // address
+	upstream   *process
+	address    string // of the upstream
 	credential string // what the upstream wants
 	warm       [][]byte
 	cold       [][]byte
@@ -69,7 +70,7 @@ func newWorld(ctx context.Context, dir string, algorithm string, tokens int) (*w
 	if w.cold, err = w.requests("cold", tokens); err != nil {
 		return nil, err
 	}
-	if w.upstream, err = freeAddress(); err != nil {
+	if w.address, err = freeAddress(); err != nil {
 		return nil, err
 	}
 	self, err := os.Executable()
@@ -77,11 +78,11 @@ func newWorld(ctx context.Context, dir string, algorithm string, tokens int) (*w
 		return nil, err
 	}
 	log := filepath.Join(dir, "upstream.log")
-	upstream, err := start(ctx, log, self, []string{credentialVariable + "=" + w.credential}, roleUpstream, w.upstream, "")
+	w.upstream, err = start(ctx, log, self, []string{credentialVariable + "=" + w.credential}, roleUpstream, w.address, "")
 	if err != nil {
 		return nil, err
 	}
-	return w, upstream.ready(ctx, listening(w.upstream))
+	return w, w.upstream.ready(ctx, listening(w.address))
 }
 
 // collect takes all telemetry and keeps none.
