@@ -265,11 +265,11 @@ func received(ts *testscript.TestScript, s *scenario, args []string) {
 	defer cancel()
 	ts.Check(u.Wait(ctx, *n))
 	for _, use := range u.Uses() {
-		line := use.String()
+		fmt.Fprint(ts.Stdout(), use)
 		for _, name := range split(*headers) {
-			line += fmt.Sprintf(" %s=%q", name, use.Header.Values(name))
+			fmt.Fprintf(ts.Stdout(), " %s=%q", name, use.Header.Values(name))
 		}
-		fmt.Fprintln(ts.Stdout(), line)
+		fmt.Fprintln(ts.Stdout())
 	}
 }
 

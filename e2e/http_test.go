@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -124,20 +123,18 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	took   time.Duration
 }
 
 // ask sends a request, and notes what came back for the canary scan and for
 // "accounted" where the gateway said it.
 func (s *scenario) ask(client *http.Client, req *http.Request) (answer, error) {
-	began := time.Now()
 	resp, err := client.Do(req)
 	if err != nil {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	got := answer{resp.StatusCode, resp.Header, body, time.Since(began)}
+	got := answer{resp.StatusCode, resp.Header, body}
 	s.note(req, got)
 	return got, err
 }
@@ -150,15 +147,20 @@ func (s *scenario) note(req *http.Request, a answer) {
 	var head bytes.Buffer
 	a.header.Write(&head)
 	s.Saw("an answer to a caller", append(head.Bytes(), a.body...))
-	if a.header.Get("Content-Type") != "application/problem+json" {
-		return
-	}
-	var problem struct{ Code string }
-	if json.Unmarshal(a.body, &problem) == nil {
+	if code := a.code(); code != "" {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.refused = append(s.refused, refusal{a.header.Get("X-Request-Id"), problem.Code})
+		s.refused = append(s.refused, refusal{a.header.Get("X-Request-Id"), code})
 	}
+}
+
+// code is a refusal's, or empty.
+func (a answer) code() string {
+	var problem struct{ Code string }
+	if a.header.Get("Content-Type") != "application/problem+json" || json.Unmarshal(a.body, &problem) != nil {
+		return ""
+	}
+	return problem.Code
 }
 
 // refusal is what a refused caller was told.

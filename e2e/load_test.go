@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ type load struct {
 	done chan struct{}
 
 	mu     sync.Mutex
-	counts map[string]int // by status, or error
+	counts map[string]int // by status and code, or error
 }
 
 func startLoad(ts *testscript.TestScript, s *scenario, args []string) {
@@ -61,7 +62,7 @@ func (l *load) count(got answer, err error) {
 		l.counts[err.Error()]++
 		return
 	}
-	l.counts[fmt.Sprint(got.status)]++
+	l.counts[strings.TrimSpace(fmt.Sprint(got.status)+" "+got.code())]++
 }
 
 // sum is how many requests have ended.

@@ -25,7 +25,7 @@
 //	send NAME TEXT                into a WebSocket
 //	finish NAME STATUS whole|cut  until it has ended, and how
 //	load [-rate N] [FLAG…] NAME URL   requests beside the script, N a second
-//	unload [-least N] NAME        until so many were answered; shows each status and error there was
+//	unload [-least N] NAME        until so many were answered; shows each status, code and error there was
 //	rotate SECRET VALUE           a new version in the vault (U1_TOKEN, U2_KEY)
 //	secret PROJECT NAME VALUE     one more secret in the vault
 //	idp rotate | forget           the keys of issuer A
