@@ -75,3 +75,10 @@ func buildBoth(t *testing.T, origin, dir, name string, env ...string) (program, 
 	}
 	return read[0], read[1]
 }
+
+func TestBuildStaticSaysHowToGetMusl(t *testing.T) {
+	said, err := exec.Command("make", "-C", repository, "build-static", "MUSL_CC=no-such-gcc").CombinedOutput()
+	if err == nil || !bytes.Contains(said, []byte("no-such-gcc")) || !bytes.Contains(said, []byte("apt-get install musl-tools")) {
+		t.Errorf("%v: %s", err, said)
+	}
+}
