@@ -106,8 +106,6 @@ const (
 	MetricRequestDuration = "http.server.request.duration"  // histogram, s: until the last byte; with exemplars
 	MetricInflight        = "vaultspan.requests.inflight"   // up-down counter: requests at this moment, by Route
 	MetricAttemptDuration = "http.client.request.duration"  // histogram, s: until the upstream's headers, by Route
-	MetricDecisions       = "vaultspan.decisions"           // counter: by DecisionAllow and DecisionCached
-	MetricDecideDuration  = "vaultspan.decide.duration"     // histogram, s: evaluations that were not cached
 	MetricTokens          = "vaultspan.tokens"              // counter: tokens judged, by IdentityIssuer and Result
 	MetricKeyFetches      = "vaultspan.issuer.key_fetches"  // counter: by IdentityIssuer and Result
 	MetricKeyAge          = "vaultspan.issuer.key_age"      // gauge, s: since the keys were last fetched, by IdentityIssuer
