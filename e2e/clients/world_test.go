@@ -23,6 +23,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -33,6 +34,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/grpclog"
 
 	"github.com/vaultspan/vaultspan/e2e/bench"
 	"github.com/vaultspan/vaultspan/e2e/canary"
@@ -58,6 +61,7 @@ func run(m *testing.M) int {
 		}
 		return bench.Build(context.Background(), "../..", dir)
 	})
+	grpclog.SetLoggerV2(interopLog{grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)})
 	return m.Run()
 }
 
@@ -230,7 +234,7 @@ func (w *world) certify() {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "the gateway"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"*.gw.test"}, IsCA: true, BasicConstraintsValid: true,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -255,6 +259,17 @@ func (w *world) certify() {
 	}
 	w.trust = &tls.Config{RootCAs: x509.NewCertPool()}
 	w.trust.RootCAs.AddCert(parsed)
+}
+
+// listen serves on a free port of loopback, and returns its address.
+func (w *world) listen(serve func(net.Listener) error) string {
+	w.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	go serve(l)
+	return l.Addr().String()
 }
 
 // need is the path of a program, or skips the test.
