@@ -75,7 +75,7 @@ func TestCurl(t *testing.T) {
 	t.Parallel()
 	w := open(t)
 	u := w.upstream("X-Api-Key", w.secret("STORE_KEY"), http.HandlerFunc(store))
-	gateways := w.serve(sprintf(curlRoute, u.URL))
+	gateways := w.serve(fmt.Sprintf(curlRoute, u.URL))
 	for _, way := range curls {
 		t.Run(way.gateway+way.flag, func(t *testing.T) {
 			g := gateways[slices.IndexFunc(gateways, func(g gateway) bool { return g.name == way.gateway })]
@@ -162,7 +162,7 @@ func TestCurlIsRefused(t *testing.T) {
 	t.Parallel()
 	w := open(t)
 	u := w.upstream("X-Api-Key", w.secret("STORE_KEY"), http.HandlerFunc(store))
-	gateways := w.serve(sprintf(curlRoute, u.URL), `{name: small, match: [/small/], upstream: "`+u.URL+`", secret: prod/team-dev/STORE_KEY, inject: {header: X-Api-Key}, max_body: 1MiB}`)
+	gateways := w.serve(fmt.Sprintf(curlRoute, u.URL), `{name: small, match: [/small/], upstream: "`+u.URL+`", secret: prod/team-dev/STORE_KEY, inject: {header: X-Api-Key}, max_body: 1MiB}`)
 	c := w.command(t, "curl")
 	c.curl(w.token("alice"), "", gateways[0].url+"/store/file") // which the upstream receives
 	file := filepath.Join(c.dir, "upload")

@@ -104,7 +104,7 @@ func TestMCPOfGo(t *testing.T) {
 	w := open(t)
 	s := newTools()
 	u := w.upstream("X-Api-Key", w.secret("MCP_KEY"), s)
-	for _, g := range w.serve(sprintf(mcpRoute, u.URL)) {
+	for _, g := range w.serve(fmt.Sprintf(mcpRoute, u.URL)) {
 		for _, version := range []string{withSessions, withoutSessions} {
 			t.Run(g.name+"/"+version, func(t *testing.T) {
 				alice, err := w.connect(t, g, w.token("alice"), version)
@@ -217,7 +217,7 @@ func TestMCPOfNode(t *testing.T) {
 	w := open(t)
 	s := newTools()
 	u := w.upstream("X-Api-Key", w.secret("MCP_KEY"), s)
-	for _, g := range w.serve(sprintf(mcpRoute, u.URL)) {
+	for _, g := range w.serve(fmt.Sprintf(mcpRoute, u.URL)) {
 		script := w.node(t, "mcp.mjs", map[string]any{
 			"url":    g.url + "/mcp",
 			"tokens": map[string]string{"agent": w.token("agent-1"), "other": w.token("agent-2"), "expired": w.token("expired:agent-1")},

@@ -6,8 +6,6 @@ import (
 	"net/http"
 )
 
-var sprintf = fmt.Sprintf
-
 // model is what speaks behind a provider's API. Streaming, it goes on when the
 // client has seen what it said.
 type model struct{ seen chan struct{} }
@@ -85,11 +83,14 @@ func (e *events) word(name string, data any) {
 
 // openai is the API of OpenAI: chat completions and responses.
 func openai(m *model) routes {
-	message := func(delta string, reason any, text object) object {
+	completion := func(kind, field string, reason any, text object) object {
 		return object{
-			"id": "chatcmpl-1", "object": "chat.completion" + delta, "created": 1760000000, "model": "gpt-5",
-			"choices": []object{{"index": 0, "finish_reason": reason, "logprobs": nil, map[bool]string{true: "message", false: "delta"}[delta == ""]: text}},
+			"id": "chatcmpl-1", "object": kind, "created": 1760000000, "model": "gpt-5",
+			"choices": []object{{"index": 0, "finish_reason": reason, "logprobs": nil, field: text}},
 		}
+	}
+	chunk := func(reason any, text object) object {
+		return completion("chat.completion.chunk", "delta", reason, text)
 	}
 	response := func(status string, output ...object) object {
 		return object{
@@ -107,15 +108,15 @@ func openai(m *model) routes {
 	return routes{
 		"POST /v1/chat/completions": func(w http.ResponseWriter, r *http.Request, asked request) {
 			if !asked.Stream {
-				answer(w, message("", "stop", object{"role": "assistant", "content": sentence, "refusal": nil}))
+				answer(w, completion("chat.completion", "message", "stop", object{"role": "assistant", "content": sentence, "refusal": nil}))
 				return
 			}
 			e := m.events(w, r)
-			e.send("", message(".chunk", nil, object{"role": "assistant", "content": ""}))
+			e.send("", chunk(nil, object{"role": "assistant", "content": ""}))
 			for _, word := range words {
-				e.word("", message(".chunk", nil, object{"content": word}))
+				e.word("", chunk(nil, object{"content": word}))
 			}
-			e.send("", message(".chunk", "stop", object{}))
+			e.send("", chunk("stop", object{}))
 			e.send("", "[DONE]")
 		},
 		"POST /v1/responses": func(w http.ResponseWriter, r *http.Request, asked request) {

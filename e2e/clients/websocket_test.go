@@ -61,7 +61,7 @@ func TestWebSocketOfGo(t *testing.T) {
 	// The service compresses when it is asked to.
 	u := w.upstream("Authorization", "Bearer "+w.secret("WS_KEY"), echoes(websocket.CompressionContextTakeover))
 	token := w.token("alice")
-	for _, g := range w.serve(sprintf(webSocketRoute, u.URL)) {
+	for _, g := range w.serve(fmt.Sprintf(webSocketRoute, u.URL)) {
 		for name, mode := range compressions {
 			t.Run(g.name+"/"+name, func(t *testing.T) {
 				conn, resp, err := w.dial(t, g, token, &websocket.DialOptions{Subprotocols: []string{"chat.v1"}, CompressionMode: mode, CompressionThreshold: 1})
@@ -181,7 +181,7 @@ func TestWebSocketOfNode(t *testing.T) {
 	t.Parallel()
 	w := open(t)
 	u := w.upstream("Authorization", "Bearer "+w.secret("WS_KEY"), echoes(websocket.CompressionContextTakeover))
-	gateways := w.serve(sprintf(webSocketRoute, u.URL))
+	gateways := w.serve(fmt.Sprintf(webSocketRoute, u.URL))
 	for _, client := range []string{"ws", "built-in"} {
 		t.Run(client, func(t *testing.T) {
 			var flags []string
