@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,6 +24,7 @@ type account struct {
 	moved    time.Time
 	fetches  []time.Time
 	fetched  map[string]int // by id: how often a value was handed out
+	reads    int            // of single secrets
 	fail     error
 	hang     bool // until the context ends
 	broken   map[string]error
@@ -141,6 +143,35 @@ func (a *account) Fetch(ctx context.Context, since time.Time, want func(vault.Re
 		}
 	}
 	return s, nil
+}
+
+// Read implements vault.Source.
+func (a *account) Read(ctx context.Context, id string) (vault.Secret, trace.SpanContext, error) {
+	a.mu.Lock()
+	a.reads++
+	gate, hang := a.gate, a.hang
+	a.mu.Unlock()
+	if hang {
+		<-ctx.Done()
+		return vault.Secret{}, trace.SpanContext{}, &vault.SourceError{Reason: vault.Unreachable, Err: ctx.Err()}
+	}
+	if gate != nil {
+		<-gate
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := slices.IndexFunc(a.secrets, func(s secret) bool { return s.id == id })
+	switch {
+	case a.fail != nil:
+		return vault.Secret{}, trace.SpanContext{}, a.fail
+	case i < 0:
+		return vault.Secret{}, trace.SpanContext{}, &vault.SourceError{Reason: vault.Forbidden, Status: 404, Err: errors.New("not visible")}
+	}
+	one := a.secrets[i]
+	a.fetched[id]++
+	ref := vault.Ref{ID: one.id, Project: one.project, Name: one.name, Revised: one.revised}
+	span := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{14: 1, 15: byte(a.reads)}, SpanID: trace.SpanID{7: 1}})
+	return vault.Secret{Ref: ref, Reveal: one.value}, span, nil
 }
 
 // setup is a vault on a, with both secrets bound, that refreshes every 30s.

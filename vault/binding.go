@@ -1,5 +1,7 @@
 package vault
 
+import "time"
+
 // Binding ties one secret to one route, its destination and the place where
 // the credential is worn. It is the operator's word: without a binding no
 // request gets a Lease.
@@ -16,6 +18,10 @@ type Binding struct {
 	// behind a shared front the Host, not the connection, chooses who gets the
 	// credential. Allow it only on a route whose patterns name their host.
 	PreserveHost bool
+	// Overlap is how long after a rotation the version before stays usable, for
+	// a destination that may not know the new one yet: see Renew. Default: not
+	// at all.
+	Overlap time.Duration
 	// Generation tells the bindings of one configuration from those of another,
 	// while requests of both are under way: see LeaseOf. Default: 0.
 	Generation uint64

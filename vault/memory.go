@@ -29,6 +29,8 @@ type memory struct {
 type held struct {
 	version   *version // nil: never readable
 	confirmed time.Time
+	before    *version // the version that this one replaced
+	replaced  time.Time
 	failure   error // why it cannot be read now
 }
 
@@ -105,11 +107,7 @@ func (v *Vault) take(ref Ref, s Snapshot, started time.Time) (held, bool) {
 		if secret.ID != ref.ID {
 			continue
 		}
-		after := newVersion(v.key, v.name, secret, s.Span)
-		if before.version != nil && before.version.name == after.name {
-			after = before.version
-		}
-		return held{version: after, confirmed: started}, true
+		return before.seen(newVersion(v.key, v.name, secret, s.Span), started), true
 	}
 	for _, f := range s.Failed {
 		if f.ID == ref.ID {
@@ -119,6 +117,18 @@ func (v *Vault) take(ref Ref, s Snapshot, started time.Time) (held, bool) {
 	}
 	v.known.partial = true // seen, wanted, and left out: a wish that came too late
 	return held{}, false
+}
+
+// seen is what is held once a version was seen in a fetch that began at
+// started.
+func (h held) seen(now *version, started time.Time) held {
+	switch {
+	case h.version == nil:
+		return held{version: now, confirmed: started}
+	case h.version.name == now.name:
+		return held{version: h.version, confirmed: started, before: h.before, replaced: h.replaced}
+	}
+	return held{version: now, confirmed: started, before: h.version, replaced: started}
 }
 
 // publish makes a view of what is known, and drops the values it has no use
@@ -143,6 +153,9 @@ func (v *Vault) publish() {
 			continue
 		}
 		h.uses = next.count(h, before)
+		if h.before != nil {
+			h.before.uses = h.uses
+		}
 		inUse[h.id] = true
 		next.holdings[h.key] = h
 		next.order = append(next.order, h)
@@ -194,12 +207,34 @@ func (v *Vault) hold(b Binding) *holding {
 	if h.version == nil {
 		return h.refuse(Unavailable, h.unreadable)
 	}
-	worn, err := b.Inject.compose(h.version.reveal())
-	if err != nil {
+	if err := h.wear(b.Inject); err != nil {
 		return h.refuse(NoCredential, fmt.Errorf("the value of secret %s %w", ref.ID, err))
 	}
-	h.credential = func() string { return worn }
+	h.before = h.overlapped(b, got)
 	return h
+}
+
+// wear composes what is put on requests.
+func (h *holding) wear(i Injection) error {
+	worn, err := i.compose(h.version.reveal())
+	if err == nil {
+		h.credential = func() string { return worn }
+	}
+	return err
+}
+
+// overlapped is h with the version before, as long as the binding lets it be
+// used, or nil.
+func (h *holding) overlapped(b Binding, got held) *holding {
+	if b.Overlap <= 0 || got.before == nil {
+		return nil
+	}
+	old := *h
+	old.version, old.confirmed, old.until = got.before, got.replaced, got.replaced.Add(b.Overlap)
+	if old.wear(b.Inject) != nil {
+		return nil // it was refused when it was current
+	}
+	return &old
 }
 
 func (h *holding) refuse(reason LeaseReason, err error) *holding {

@@ -17,6 +17,7 @@ import (
 type metrics struct {
 	vault    attribute.KeyValue
 	syncs    metric.Int64Counter
+	renewals metric.Int64Counter
 	duration metric.Float64Histogram
 	stop     func() error
 }
@@ -27,9 +28,11 @@ func (v *Vault) measure(p metric.MeterProvider) (*metrics, error) {
 	}
 	meter := p.Meter(attr.Scope)
 	m := &metrics{vault: attr.Vault.String(v.name)}
-	var failed [6]error
+	var failed [7]error
 	m.syncs, failed[0] = meter.Int64Counter(attr.MetricSyncs,
 		metric.WithDescription("Refreshes of a vault, by how they ended."))
+	m.renewals, failed[6] = meter.Int64Counter(attr.MetricRenewals,
+		metric.WithDescription("Times a version was looked for because an upstream refused the one before, by how it ended."))
 	m.duration, failed[1] = meter.Float64Histogram(attr.MetricSyncDuration,
 		metric.WithUnit("s"), metric.WithDescription("Time of one refresh of a vault."))
 	vaultAge, err := meter.Float64ObservableGauge(attr.MetricVaultAge,
@@ -76,6 +79,11 @@ func (m *metrics) fetched(ctx context.Context, err error, took time.Duration) {
 	with := metric.WithAttributes(m.vault, attr.Result.String(result))
 	m.syncs.Add(ctx, 1, with)
 	m.duration.Record(ctx, took.Seconds(), with)
+}
+
+// renewed counts by a word of Renew's.
+func (m *metrics) renewed(ctx context.Context, result string) {
+	m.renewals.Add(ctx, 1, metric.WithAttributes(m.vault, attr.Result.String(result)))
 }
 
 func (m *metrics) close() { _ = m.stop() } // what it can fail on is not ours to mend

@@ -44,6 +44,12 @@ func (v *Vault) run(ctx context.Context) {
 
 // refresh fetches once, and publishes what came of it.
 func (v *Vault) refresh(ctx context.Context) {
+	select {
+	case v.turn <- struct{}{}:
+		defer func() { <-v.turn }()
+	case <-ctx.Done():
+		return
+	}
 	v.mu.Lock()
 	refs := v.known.references()
 	want := v.known.wants(refs)

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/vaultspan/vaultspan/vault"
 )
 
@@ -369,6 +371,10 @@ func TestSourceThatPanicsHasFailed(t *testing.T) {
 type panics struct{}
 
 func (panics) Fetch(context.Context, time.Time, func(vault.Ref) bool) (vault.Snapshot, error) {
+	panic("CANARY-in-a-panic")
+}
+
+func (panics) Read(context.Context, string) (vault.Secret, trace.SpanContext, error) {
 	panic("CANARY-in-a-panic")
 }
 

@@ -16,6 +16,9 @@ type Source interface {
 	// is a Failure in the Snapshot and does not take the others. Errors are
 	// *SourceError.
 	Fetch(ctx context.Context, since time.Time, want func(Ref) bool) (Snapshot, error)
+	// Read brings one secret as it is now, by its id, with the span of the
+	// reading. Errors are *SourceError, and say nothing of other secrets.
+	Read(ctx context.Context, id string) (Secret, trace.SpanContext, error)
 }
 
 // Snapshot is what a machine account could see at one moment.

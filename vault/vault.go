@@ -68,11 +68,13 @@ type Vault struct {
 
 	view atomic.Pointer[view]
 	kick chan struct{} // holds one wish for a refresh at once
+	turn chan struct{} // held by the one call to the source
 	stop context.CancelFunc
 	done chan struct{}
 
-	mu    sync.Mutex // of memory, and of replacing the view
-	known memory
+	mu       sync.Mutex // of memory, and of replacing the view
+	known    memory
+	renewals *renewals
 }
 
 // Open starts refreshing and returns at once; Wait waits. It fails only on a
@@ -96,6 +98,7 @@ func Open(s Setup) (*Vault, error) {
 		onChange: s.OnChange,
 		now:      s.Now,
 		kick:     make(chan struct{}, 1),
+		turn:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
 	}
 	if v.log == nil {
@@ -118,6 +121,7 @@ func Open(s Setup) (*Vault, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	v.stop = cancel
+	v.renewals = newRenewals(ctx)
 	go v.run(ctx)
 	return v, nil
 }
@@ -128,6 +132,7 @@ func Open(s Setup) (*Vault, error) {
 func (v *Vault) Close() {
 	v.stop()
 	<-v.done
+	v.renewals.flights.Wait()
 	v.metrics.close()
 }
 
@@ -169,10 +174,15 @@ func (v *Vault) LeaseOf(ctx context.Context, generation uint64, route, secret st
 	if h.refusal != nil {
 		return nil, h.refusal
 	}
+	return v.lend(h)
+}
+
+// lend makes a lease of a holding that has a credential.
+func (v *Vault) lend(h *holding) (*Lease, error) {
 	now := v.now()
 	age := elapsed(h.confirmed, now)
 	if age > v.config.MaxStale {
-		return nil, v.tooStale(secret, age)
+		return nil, v.tooStale(h.key.secret, age)
 	}
 	return &Lease{
 		of:    h,

@@ -30,6 +30,7 @@ const (
 // requests link to them, and a link must not dangle.
 const (
 	SpanSync  = "bitwarden sync"  // one refresh of a vault
+	SpanRead  = "bitwarden read"  // one secret by itself, after an upstream refused it or at its first use
 	SpanLogin = "bitwarden login" // a machine account's login, when it is not part of a sync
 	SpanKeys  = "fetch keys"      // discovery and key set of one issuer
 )
@@ -143,6 +144,7 @@ const (
 
 // Metrics of a vault as a whole.
 const (
+	MetricRenewals = "vaultspan.vault.renewals" // counter: versions looked for after an upstream refused one, by Vault and Result
 	MetricVaultAge = "vaultspan.vault.age" // gauge, s: since the last good refresh began, by Vault
 )
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -182,6 +183,20 @@ func (c *Client) readSome(ctx context.Context, ids []string, into reading) *vaul
 		return failure
 	}
 	return c.readSome(ctx, ids[half:], into)
+}
+
+// readOne reads one secret by itself.
+func (c *Client) readOne(ctx context.Context, id string) (vault.Secret, *vault.SourceError) {
+	rows, failure := c.readMany(ctx, []string{id})
+	if failure != nil {
+		return vault.Secret{}, failure
+	}
+	var snapshot vault.Snapshot
+	take(&snapshot, refOf(rows[0]), rows[0])
+	if len(snapshot.Secrets) == 0 {
+		return vault.Secret{}, &vault.SourceError{Reason: vault.Unusable, Status: http.StatusOK, Err: snapshot.Failed[0].Err}
+	}
+	return snapshot.Secrets[0], nil
 }
 
 // readMany is one request for the secrets.

@@ -71,6 +71,19 @@ func (c *Client) Fetch(ctx context.Context, since time.Time, want func(vault.Ref
 	return snapshot, nil
 }
 
+// Read implements vault.Source. It takes at most Config.Timeout.
+func (c *Client) Read(ctx context.Context, id string) (vault.Secret, trace.SpanContext, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ctx, span, end := c.trace(ctx, attr.SpanRead)
+	secret, failure := c.readOne(ctx, id)
+	end(failure)
+	if failure != nil {
+		return vault.Secret{}, trace.SpanContext{}, failure
+	}
+	return secret, span.SpanContext(), nil
+}
+
 // Probe logs in and looks whether the machine account sees a project: what
 // `check --online` asks. Its error says in one line what to do.
 func Probe(ctx context.Context, s Setup) error {
