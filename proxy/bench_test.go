@@ -58,6 +58,7 @@ type bench struct {
 	logs     *lockedBuffer
 	meter    metric.MeterProvider     // default: none; set it in change
 	tracer   *sdktrace.TracerProvider // default: to spans; set it in change
+	refresh  time.Duration            // of the vault; default: 1s; set it in change
 
 	plain, tls *httptest.Server // the gateway's listeners: HTTP/1, and TLS with HTTP/2
 }
@@ -185,7 +186,7 @@ func newBench(t testing.TB, change ...func(*bench, []proxy.Route) []proxy.Route)
 	must(err)
 
 	account := vault.Config{Bitwarden: vault.Bitwarden{
-		Organization: organization.ID, AccessToken: func() string { return token }, API: server.API, Identity: server.Identity, Refresh: time.Second,
+		Organization: organization.ID, AccessToken: func() string { return token }, API: server.API, Identity: server.Identity, Refresh: cmp.Or(b.refresh, time.Second),
 	}}
 	source, err := bitwarden.New(bitwarden.Setup{Name: "prod", Config: account.Bitwarden, Tracer: tracer, Logger: logger})
 	must(err)

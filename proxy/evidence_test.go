@@ -123,6 +123,9 @@ func (f failing) Decide(context.Context, policy.Input) (policy.Decision, error) 
 func (f failing) Lease(context.Context, string, string) (*vault.Lease, error) {
 	return nil, f.do()
 }
+func (f failing) Renew(context.Context, *vault.Lease) (*vault.Lease, error) {
+	return nil, f.do()
+}
 
 // J25 and promise 4: whatever a part of the gateway fails with, or panics with,
 // is a refusal that says nothing of it, and the gateway lives.

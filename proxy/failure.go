@@ -14,6 +14,8 @@ import (
 const (
 	completed = "completed"
 	panicked  = "panic"
+	// credentialRefused: another attempt followed, with another version.
+	credentialRefused = "credential-refused"
 )
 
 // clientAbort is what ends an exchange whose caller went away. It is recorded,
@@ -33,6 +35,9 @@ var errUpgrade = errors.New("the upstream switched protocols in a way that was n
 // errors whose text we know to hold no byte of the upstream's are passed to the
 // operator.
 func classify(err error) *refused {
+	if e, ok := errors.AsType[*refusedError](err); ok {
+		return e.refused
+	}
 	if lease, ok := errors.AsType[*leaseError](err); ok {
 		if e, ok := errors.AsType[*vault.LeaseError](lease.err); ok && e.Reason == vault.Reserved {
 			return parameterReserved.from(lease)

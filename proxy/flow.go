@@ -157,64 +157,6 @@ func (x *exchange) stillAllowed() (cause error) {
 	return nil
 }
 
-// request watches the caller's body, and bounds it.
-func (f *flow) request(body io.ReadCloser) io.ReadCloser {
-	if body == nil || body == http.NoBody {
-		return body
-	}
-	f.body = &upload{ReadCloser: http.MaxBytesReader(nil, body, int64(f.x.route.MaxBody)), flow: f}
-	return f.body
-}
-
-// upload is the caller's body.
-type upload struct {
-	io.ReadCloser
-	flow *flow
-
-	mu   sync.Mutex // held while reading
-	over bool
-}
-
-// end makes the read that is under way the last one, and waits for it: a
-// connection may still be sending when its exchange is over, and net/http takes
-// all deadlines off a body that is being read then.
-func (u *upload) end() {
-	if !u.flow.x.out.drained.Load() {
-		_ = http.NewResponseController(u.flow.x.out).SetReadDeadline(time.Now())
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.over = true
-}
-
-func (u *upload) Read(p []byte) (int, error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.over {
-		return 0, http.ErrBodyReadAfterClose
-	}
-	f := u.flow
-	f.reading.Store(true)
-	n, err := u.ReadCloser.Read(p)
-	f.reading.Store(false)
-	f.sent.Add(int64(n))
-	if n > 0 {
-		f.moved()
-	}
-	switch {
-	case err == io.EOF:
-		f.x.out.drained.Store(true)
-		if !f.answered.Load() {
-			f.idle.Reset(f.patience())
-		}
-	case err != nil:
-		f.mu.Lock()
-		f.bodyErr = err
-		f.mu.Unlock()
-	}
-	return n, err
-}
-
 // response watches the upstream's body, or both directions of a WebSocket.
 func (f *flow) response(res *http.Response) {
 	f.answered.Store(true)

@@ -11,25 +11,21 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vaultspan/vaultspan/telemetry/attr"
 )
 
 // forward is step 7, and 8 when it is over: one attempt, one record. Redirects
-// are passed on, never followed; nothing is sent twice.
+// are passed on, never followed; nothing is sent twice, but what send records as
+// a second attempt.
 func (x *exchange) forward() (failure *refused) {
 	ctx, cancel := context.WithCancelCause(x.ctx)
 	defer cancel(nil)
 	flow := newFlow(ctx, x, cancel)
 	defer flow.stop()
-	ctx, span := x.gateway.tracer().Start(ctx, x.method()+" "+x.route.destination.Host,
-		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(x.attemptAttributes()...))
+	ctx = x.open(ctx, x.attempt)
 	defer func() {
 		v := recover()
 		code := completed
@@ -43,13 +39,11 @@ func (x *exchange) forward() (failure *refused) {
 		case x.out.status == http.StatusSwitchingProtocols && context.Cause(ctx) != nil: // httputil does not say why
 			code = flow.failure(ctx, io.ErrUnexpectedEOF).Code
 		}
-		x.sent, x.received = flow.sent.Load(), flow.received.Load()
-		x.outcome(code)
 		if code != completed {
-			span.SetAttributes(attr.ErrorType.String(code))
-			span.SetStatus(codes.Error, code)
+			x.span.SetAttributes(attr.ErrorType.String(code))
 		}
-		span.End()
+		x.tally(flow)
+		x.end(x.attempt, code)
 		if v != nil {
 			panic(v)
 		}
@@ -67,7 +61,7 @@ func (x *exchange) forward() (failure *refused) {
 	}
 	(&httputil.ReverseProxy{
 		Rewrite:        x.rewrite,
-		Transport:      roundTripper(func(r *http.Request) (*http.Response, error) { return x.send(r, span) }),
+		Transport:      roundTripper(func(r *http.Request) (*http.Response, error) { return x.send(r, flow) }),
 		ModifyResponse: func(r *http.Response) error { return x.accept(r, flow) },
 		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { failure = flow.failure(ctx, err) },
 		ErrorLog:       silent,
@@ -91,13 +85,19 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 		out.Header["Upgrade"], out.Header["Connection"] = upgrade, []string{"Upgrade"}
 	}
 	out.Trailer = nil // a trailer field could pass for a header field (RFC 9110 section 6.5.1)
-	out.Header.Set("X-Request-Id", x.attempt)
+	x.name(out)
 	if r.says(r.Forwarded, "send") {
 		out.Header.Set("X-Forwarded-For", x.client)
 		out.Header.Set("X-Forwarded-Host", x.authority)
 		out.Header.Set("X-Forwarded-Proto", x.settings.URL.Scheme)
 	}
-	if r.says(r.Trace, "propagate") {
+}
+
+// name puts the attempt's id on a request, and its span where the upstream is
+// to see it.
+func (x *exchange) name(out *http.Request) {
+	out.Header["X-Request-Id"] = []string{x.attempt.id}
+	if x.route.says(x.route.Trace, "propagate") {
 		propagation.TraceContext{}.Inject(out.Context(), propagation.HeaderCarrier(out.Header))
 	}
 }
@@ -118,28 +118,6 @@ func (x *exchange) upstreamURL() *url.URL {
 		Scheme: u.Scheme, Host: u.Host, Path: plain, RawPath: path,
 		RawQuery: x.target.raw, ForceQuery: x.target.asks,
 	}
-}
-
-// send is the one attempt. The span above it holds nothing of the request that
-// the Lease puts on it here.
-func (x *exchange) send(r *http.Request, span trace.Span) (*http.Response, error) {
-	if x.lease != nil {
-		if err := x.lease.Authorize(r); err != nil {
-			return nil, &leaseError{err}
-		}
-	}
-	started := time.Now()
-	res, err := x.route.pool.RoundTrip(r)
-	x.meters().attempt(x, time.Since(started))
-	if err != nil {
-		return nil, err
-	}
-	x.status = res.StatusCode
-	span.SetAttributes(
-		attr.HTTPResponseStatusCode.Int(res.StatusCode),
-		attr.NetworkProtocolVersion.String(strings.TrimPrefix(res.Proto, "HTTP/")),
-	)
-	return res, nil
 }
 
 // accept looks at the upstream's header before it is passed on.
@@ -166,23 +144,6 @@ func (x *exchange) acceptUpgrade(res *http.Response) error {
 		return errUpgrade
 	}
 	return nil
-}
-
-// attemptAttributes describes an attempt before it is made. There is no URL:
-// paths may hold what callers type, queries may hold keys.
-func (x *exchange) attemptAttributes() []attribute.KeyValue {
-	d := x.route.destination
-	attrs := []attribute.KeyValue{
-		attr.HTTPRequestMethod.String(x.method()),
-		attr.URLScheme.String(d.Scheme),
-		attr.ServerAddress.String(d.Host),
-		attr.ServerPort.Int(d.Port),
-		attr.Attempt.String(x.attempt),
-	}
-	if x.lease != nil {
-		attrs = append(attrs, attr.SecretVersion.String(x.lease.Version()))
-	}
-	return attrs
 }
 
 // authorityOf is a URL's host, with its port unless it is the scheme's own.

@@ -46,6 +46,8 @@ type Decider interface {
 // Vault lends secrets. *vault.Vault is it.
 type Vault interface {
 	Lease(ctx context.Context, route, secret string) (*vault.Lease, error)
+	// Renew is for a lease whose credential the upstream refused.
+	Renew(ctx context.Context, refused *vault.Lease) (*vault.Lease, error)
 }
 
 // Recorder keeps the evidence. *audit.Log is it.

@@ -178,6 +178,10 @@ func compile(config Route, closed error) (*route, error) {
 	}
 	r.Strip = strings.TrimSuffix(config.Strip, "/")
 	r.MaxBody = cmp.Or(config.MaxBody, 10<<20)
+	if r.Rotation.Refused == nil {
+		r.Rotation.Refused = []int{http.StatusUnauthorized}
+	}
+	r.Rotation.Resend = cmp.Or(config.Rotation.Resend, 64<<10)
 	r.MaxInflight = cmp.Or(config.MaxInflight, 1000)
 	r.Timeouts.Connect = cmp.Or(config.Timeouts.Connect, 5*time.Second)
 	r.Timeouts.Response = cmp.Or(config.Timeouts.Response, 60*time.Second)

@@ -23,10 +23,8 @@ import (
 	"runtime/debug"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/vaultspan/vaultspan/audit"
 	"github.com/vaultspan/vaultspan/authn"
 	"github.com/vaultspan/vaultspan/policy"
 	"github.com/vaultspan/vaultspan/telemetry/attr"
@@ -54,14 +52,11 @@ type exchange struct {
 	admitted bool // counted in route.inflight
 	identity authn.Identity
 	decision policy.Decision
+	vault    Vault // of the granted secret
 	lease    *vault.Lease
 
-	attempt string // trace "-" n
-	intent  bool   // an intent was recorded, so an outcome is owed
-	closed  bool   // the outcome was recorded
-
-	status         int // the upstream's
-	sent, received int64
+	attempts int      // begun so far
+	attempt  *attempt // the last: its intent was recorded, so an outcome is owed
 }
 
 // ServeHTTP implements http.Handler.
@@ -241,28 +236,8 @@ func (x *exchange) borrow() *refused {
 	if lease.Destination() != x.route.destination {
 		return secretNotBound.because("")
 	}
-	x.lease = lease
-	span.SetAttributes(secretAttributes(lease)...)
-	if fetched := lease.Fetched(); fetched.IsValid() {
-		span.AddLink(trace.Link{SpanContext: fetched})
-	}
-	return nil
-}
-
-// record is step 6: the intent is durable before the first byte leaves.
-func (x *exchange) record() *refused {
-	ctx, span := x.start(attr.SpanRecord)
-	defer span.End()
-	x.attempt = x.trace + "-1"
-	receipt, err := x.gateway.Audit.Intent(ctx, x.intentEvent())
-	if errors.Is(err, audit.ErrOverloaded) {
-		return overloaded.from(err)
-	}
-	if err != nil {
-		return auditUnavailable.from(err)
-	}
-	x.intent = true
-	span.SetAttributes(attr.AuditSeq.Int64(int64(receipt.Seq)), attr.AuditWait.Float64(receipt.Wait.Seconds()))
+	x.vault, x.lease = v, lease
+	describe(span, lease)
 	return nil
 }
 
@@ -291,7 +266,7 @@ func (x *exchange) refuse(r *refused) {
 		args = append(args, "error", r.err.Error())
 	}
 	x.gateway.Logger.Log(x.ctx, level, "refused", args...)
-	if !x.intent { // else the outcome says it
+	if x.attempt == nil { // else the outcome says it
 		x.gateway.Audit.Refusal(x.refusalEvent(r))
 	}
 	if r.Code == clientAbort.Code || x.out.started() {
@@ -300,14 +275,18 @@ func (x *exchange) refuse(r *refused) {
 	r.write(x.out, x.in.Method, x.trace)
 }
 
-// secretAttributes says which version of which secret, never its value.
-func secretAttributes(l *vault.Lease) []attribute.KeyValue {
-	return []attribute.KeyValue{
+// describe says on a span which version of which secret was lent, never its
+// value, and links to the fetch that brought it.
+func describe(span trace.Span, l *vault.Lease) {
+	span.SetAttributes(
 		attr.SecretName.String(l.Name()),
 		attr.SecretCollection.String(l.Collection()),
 		attr.SecretVersion.String(l.Version()),
 		attr.SecretFingerprint.String(l.Fingerprint()),
 		attr.SecretAge.Float64(l.Age().Seconds()),
 		attr.SecretStale.Bool(l.Stale()),
+	)
+	if fetched := l.Fetched(); fetched.IsValid() {
+		span.AddLink(trace.Link{SpanContext: fetched})
 	}
 }

@@ -56,11 +56,11 @@ func (x *exchange) event() audit.Event {
 }
 
 // intentEvent says what is about to be sent, where, and with which version.
-func (x *exchange) intentEvent() audit.Event {
+func (x *exchange) intentEvent(a *attempt) audit.Event {
 	e := x.event()
-	e.Attempt = x.attempt
-	e.Upstream = x.route.destination.String()
-	if l := x.lease; l != nil {
+	e.Attempt = a.id
+	e.Upstream = a.destination.String()
+	if l := a.lease; l != nil {
 		e.Secret, e.Version, e.Fingerprint, e.Stale = l.Secret(), l.Version(), l.Fingerprint(), l.Stale()
 	}
 	return e
@@ -73,18 +73,11 @@ func (x *exchange) refusalEvent(r *refused) audit.Event {
 	return e
 }
 
-// outcome closes the intent of this exchange, once.
-func (x *exchange) outcome(code string) {
-	if !x.intent || x.closed {
-		return
-	}
-	x.closed = true
-	e := x.intentEvent()
-	e.Code, e.Status, e.Sent, e.Received, e.Duration = code, x.status, x.sent, x.received, time.Since(x.started)
-	x.gateway.Audit.Outcome(e)
-	if code != completed {
-		x.span.SetAttributes(attr.ErrorType.String(code))
-	}
+// outcomeEvent says how an attempt ended.
+func (x *exchange) outcomeEvent(a *attempt, code string) audit.Event {
+	e := x.intentEvent(a)
+	e.Code, e.Status, e.Sent, e.Received, e.Duration = code, a.status, a.sent, a.received, time.Since(a.started)
+	return e
 }
 
 // finish closes the root span and counts the request.

@@ -55,6 +55,8 @@ type Route struct {
 	UpstreamTLS UpstreamTLS `yaml:"upstream_tls"`
 	// Timeouts bound the upstream's part of an exchange.
 	Timeouts Timeouts `yaml:"timeouts"`
+	// Rotation is for an upstream that refuses the credential.
+	Rotation Rotation `yaml:"rotation"`
 	// MaxBody is the largest request body accepted. Default: 10MiB.
 	MaxBody audit.Bytes `yaml:"max_body"`
 	// MaxInflight is how many requests may be under way at once; more are
@@ -78,6 +80,22 @@ type UpstreamTLS struct {
 	CA string `yaml:"ca"`
 	// ServerName is the name the certificate must have. Default: upstream's host.
 	ServerName string `yaml:"server_name"`
+}
+
+// Rotation says what happens when the upstream refuses the credential: the
+// secret is read anew at once, and when the vault has another version of it the
+// request is sent once more, with that version and a record of its own.
+type Rotation struct {
+	// Refused lists the statuses by which the upstream refuses a credential.
+	// Default: [401].
+	Refused []int `yaml:"refused"`
+	// Resend is the largest request body that is kept to be sent again. The
+	// refusal of a larger one is passed on. Default: 64KiB.
+	Resend audit.Bytes `yaml:"resend"`
+	// Overlap is how long after a rotation the version before is tried too, when
+	// the upstream refuses the new one: it may learn of it later than the vault.
+	// Default: not at all. At most 24h.
+	Overlap time.Duration `yaml:"overlap"`
 }
 
 // Timeouts bound the upstream's part of an exchange.
@@ -172,8 +190,31 @@ func (r Route) Check(report func(path, problem string)) {
 			report("timeouts."+path, "a timeout cannot be negative")
 		}
 	}
+	r.Rotation.check(r.Secret != "", report)
 	if r.MaxInflight < 0 {
 		report("max_inflight", "a limit cannot be negative")
+	}
+}
+
+// check reports what is wrong, on a route with a secret or without one.
+func (r Rotation) check(secret bool, report func(path, problem string)) {
+	given := r.Refused != nil || r.Resend != 0 || r.Overlap != 0
+	if given && !secret {
+		report("rotation", "there is no secret to rotate: add secret: vault/collection/name, or remove it")
+	}
+	for i, status := range r.Refused {
+		if status < 400 || status > 499 {
+			report(fmt.Sprintf("rotation.refused[%d]", i), fmt.Sprintf("%d does not refuse a credential: write a status from 400 to 499, such as 401 or 403", status))
+		}
+	}
+	if r.Refused != nil && len(r.Refused) == 0 {
+		report("rotation.refused", "an empty list would notice no refusal: remove it for [401]")
+	}
+	if r.Overlap < 0 || r.Overlap > 24*time.Hour {
+		report("rotation.overlap", "want at most 24h, and not less than nothing")
+	}
+	if r.Resend > 16<<20 {
+		report("rotation.resend", "want at most 16MiB: it is kept in memory for every request under way")
 	}
 }
 
@@ -252,7 +293,7 @@ func (r Route) Binding() (vault.Binding, error) {
 	}
 	return vault.Binding{
 		Secret: r.Secret, Route: r.Name, Destination: vault.DestinationOf(u), Inject: r.Inject,
-		Plaintext: isLoopbackHost(u.Hostname()), PreserveHost: r.Host == "preserve",
+		Plaintext: isLoopbackHost(u.Hostname()), PreserveHost: r.Host == "preserve", Overlap: r.Rotation.Overlap,
 	}, nil
 }
 
