@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -74,7 +75,7 @@ func (l Lease) Destination() Destination { return l.holding().destination }
 // r is to be sent at once: what is traced or logged of it, is before.
 func (l Lease) Authorize(r *http.Request) error {
 	h := l.of
-	if h == nil || h.credential == nil {
+	if h == nil || h.worn.put == nil {
 		return &LeaseError{NotBound, "", errZeroLease}
 	}
 	if !h.destination.Allows(r.URL) {
@@ -86,10 +87,12 @@ func (l Lease) Authorize(r *http.Request) error {
 	if elapsed(l.since, l.now()) > l.lasts {
 		return &LeaseError{Unavailable, h.key.secret, errExpired}
 	}
-	if _, found := cutQuery(r.URL.RawQuery, h.place.query); found {
-		return &LeaseError{Reserved, h.key.secret, errReserved}
+	switch err := h.worn.put(r); {
+	case errors.Is(err, errReserved):
+		return &LeaseError{Reserved, h.key.secret, err}
+	case err != nil:
+		return &LeaseError{NoCredential, h.key.secret, err}
 	}
-	h.place.put(r, h.credential())
 	h.uses.count(l.stale)
 	return nil
 }

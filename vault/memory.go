@@ -173,7 +173,6 @@ func (v *Vault) hold(b Binding) *holding {
 		key:          key{b.Route, b.Secret, b.Generation},
 		destination:  b.Destination.normal(),
 		preserveHost: b.PreserveHost,
-		place:        b.Inject.place(),
 	}
 	var problems []error
 	b.Check(func(path, problem string) { problems = append(problems, fmt.Errorf("%s %s", path, problem)) })
@@ -207,20 +206,11 @@ func (v *Vault) hold(b Binding) *holding {
 	if h.version == nil {
 		return h.refuse(Unavailable, h.unreadable)
 	}
-	if err := h.wear(b.Inject); err != nil {
+	if h.worn, err = b.Inject.wear(h.version.reveal()); err != nil {
 		return h.refuse(NoCredential, fmt.Errorf("the value of secret %s %w", ref.ID, err))
 	}
 	h.before = h.overlapped(b, got)
 	return h
-}
-
-// wear composes what is put on requests.
-func (h *holding) wear(i Injection) error {
-	worn, err := i.compose(h.version.reveal())
-	if err == nil {
-		h.credential = func() string { return worn }
-	}
-	return err
 }
 
 // overlapped is h with the version before, as long as the binding lets it be
@@ -231,7 +221,8 @@ func (h *holding) overlapped(b Binding, got held) *holding {
 	}
 	old := *h
 	old.version, old.confirmed, old.until = got.before, got.replaced, got.replaced.Add(b.Overlap)
-	if old.wear(b.Inject) != nil {
+	var err error
+	if old.worn, err = b.Inject.wear(old.version.reveal()); err != nil {
 		return nil // it was refused when it was current
 	}
 	return &old
@@ -239,7 +230,7 @@ func (h *holding) overlapped(b Binding, got held) *holding {
 
 func (h *holding) refuse(reason LeaseReason, err error) *holding {
 	h.refusal = &LeaseError{reason, h.key.secret, err}
-	h.credential = nil
+	h.worn = worn{}
 	return h
 }
 

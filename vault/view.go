@@ -17,14 +17,13 @@ type holding struct {
 	reference    Reference
 	destination  Destination
 	preserveHost bool
-	place        place
 
-	id         string        // of the secret that the reference names, if it names one
-	version    *version      // nil: no value
-	credential func() string // what is put on requests, composed once; nil: no lease
-	confirmed  time.Time     // when the refresh began that last saw the value
-	before     *holding      // the same binding with the version before, while it overlaps
-	until      time.Time     // of a version that another replaced: when it is no longer lent
+	id        string    // of the secret that the reference names, if it names one
+	version   *version  // nil: no value
+	worn      worn      // made ready once; without put: no lease
+	confirmed time.Time // when the refresh began that last saw the value
+	before    *holding  // the same binding with the version before, while it overlaps
+	until     time.Time // of a version that another replaced: when it is no longer lent
 
 	refusal    *LeaseError // why there is no lease; nil: there is
 	unreadable error       // why the last refresh could not read it, though it is there

@@ -1,0 +1,59 @@
+package vault
+
+import "net/http"
+
+// worn is one version of a secret made ready for one binding. Its parts are
+// funcs, so that no way of printing what holds one shows a value.
+type worn struct {
+	// put puts the credential on a request to the destination, and leaves it as
+	// it was on an error: errReserved, or one that quotes nothing of the value.
+	put func(*http.Request) error
+	// values are what the upstream must not send back: the parts of the secret
+	// that the binding takes, not what stands around them.
+	values func() []string
+}
+
+// wear makes a secret's value ready. Its error never quotes the value.
+func (i Injection) wear(secret string) (worn, error) {
+	composed, err := i.compose(secret)
+	if err != nil {
+		return worn{}, err
+	}
+	p := i.place()
+	return worn{
+		put: func(r *http.Request) error {
+			if _, found := cutQuery(r.URL.RawQuery, p.query); found {
+				return errReserved
+			}
+			p.put(r, composed)
+			return nil
+		},
+		values: func() []string { return i.taken(secret) },
+	}, nil
+}
+
+// taken are the parts of a secret that the formats of an injection take.
+func (i Injection) taken(secret string) []string {
+	c, err := open(secret)
+	if err != nil {
+		return nil
+	}
+	defer c.close()
+	formats := []string{i.Format}
+	switch {
+	case i.Basic != Basic{}:
+		b := i.Basic.complete()
+		formats = []string{b.User, b.Password}
+	case i.bearer || i.Format == "":
+		formats = []string{placeholder}
+	}
+	var parts []string
+	for _, format := range formats {
+		for _, name := range parseFormat(format).names {
+			if part, err := c.value(name, func(string) error { return nil }); err == nil {
+				parts = append(parts, part)
+			}
+		}
+	}
+	return parts
+}
