@@ -96,9 +96,10 @@ type renewals struct {
 
 // reading is one reading of a secret, under way or over.
 type reading struct {
-	done  chan struct{} // closed when it is over
-	ended time.Time
-	err   error
+	done    chan struct{} // closed when it is over
+	ended   time.Time
+	changed bool // it brought another version
+	err     error
 }
 
 func newRenewals(closed context.Context) *renewals {
@@ -137,7 +138,7 @@ func (v *Vault) begin(id string) (*reading, string) {
 		if last.ended.IsZero() {
 			return last, "shared"
 		}
-		if elapsed(last.ended, v.now()) < renewPause {
+		if !last.changed && elapsed(last.ended, v.now()) < renewPause {
 			return nil, "fresh"
 		}
 	}
@@ -147,35 +148,36 @@ func (v *Vault) begin(id string) (*reading, string) {
 	r := &reading{done: make(chan struct{})}
 	all.last[id] = r
 	all.flights.Go(func() {
-		err := v.read(all.closed, id)
+		changed, err := v.read(all.closed, id)
 		all.mu.Lock()
-		r.err, r.ended = err, v.now()
+		r.changed, r.err, r.ended = changed, err, v.now()
 		all.mu.Unlock()
 		close(r.done)
 	})
 	return r, "read"
 }
 
-// read reads one secret and takes in what changed. It waits for a refresh that
-// is under way, which may have brought it.
-func (v *Vault) read(ctx context.Context, id string) error {
+// read reads one secret, takes in what changed, and says whether anything did.
+// It waits for a refresh that is under way.
+func (v *Vault) read(ctx context.Context, id string) (changed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, v.config.Timeout)
 	defer cancel()
 	select {
 	case v.turn <- struct{}{}:
 		defer func() { <-v.turn }()
 	case <-ctx.Done():
-		return &SourceError{Reason: Unreachable, Err: fmt.Errorf("a refresh was under way: %w", ctx.Err())}
+		return false, &SourceError{Reason: Unreachable, Err: fmt.Errorf("a refresh was under way: %w", ctx.Err())}
 	}
 	started := v.now()
 	secret, span, err := v.readSource(ctx, id)
 	if err != nil {
-		return err
+		return false, err
 	}
-	for _, c := range v.replace(secret, span, started) {
+	all := v.replace(secret, span, started)
+	for _, c := range all {
 		v.onChange(c)
 	}
-	return nil
+	return len(all) > 0, nil
 }
 
 // readSource is one Read of a source that may panic.

@@ -88,10 +88,13 @@ func (u *Upstream) Accept(value string) {
 }
 
 // Retire accepts only the newest version of the credential from now on.
-func (u *Upstream) Retire() {
+func (u *Upstream) Retire() { u.Keep(1) }
+
+// Keep accepts only the n newest versions of the credential from now on.
+func (u *Upstream) Keep(n int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for i := range len(u.accepted) - 1 {
+	for i := range len(u.accepted) - n {
 		u.accepted[i] = ""
 	}
 }
