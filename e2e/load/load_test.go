@@ -3,10 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -134,6 +136,35 @@ func TestUpstreamWantsTheCredential(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// HAProxy ends by the signal, others by themselves.
+func TestStopTellsAGoodEndFromABadOne(t *testing.T) {
+	for script, good := range map[string]bool{
+		"echo up; exec sleep 60":                           true,
+		"trap 'exit 0' TERM; echo up; sleep 60 & wait":     true,
+		"trap 'exit 3' TERM; echo up; sleep 60 & wait":     false,
+		"trap 'kill -9 $$' TERM; echo up; sleep 60 & wait": false,
+	} {
+		log := t.TempDir() + "/log"
+		child, err := start(t.Context(), log, "/bin/sh", nil, "-c", script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		up := func(context.Context) error {
+			said, err := os.ReadFile(log)
+			if err == nil && len(said) == 0 {
+				err = errors.New("it has said nothing yet")
+			}
+			return err
+		}
+		if err := child.ready(t.Context(), up); err != nil {
+			t.Fatal(err)
+		}
+		if err := child.stop(0); (err == nil) != good {
+			t.Errorf("%q: %v", script, err)
+		}
 	}
 }
 

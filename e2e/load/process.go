@@ -118,13 +118,20 @@ func (p *process) stop(answered int) error {
 		p.cmd.Process.Kill()
 		return p.because(errors.New("it did not end"))
 	}
-	if p.err != nil {
+	if p.err != nil && !p.terminated() {
 		return p.because(p.err)
 	}
 	if p.ended == nil {
 		return nil
 	}
 	return p.ended(answered)
+}
+
+// terminated says that the process ended by the signal that stop sends: HAProxy
+// does, and has nothing to say about it.
+func (p *process) terminated() bool {
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGTERM
 }
 
 // freeAddress finds a loopback port that nobody uses now.
