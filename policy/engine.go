@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 
@@ -55,9 +56,13 @@ type Engine struct {
 	replaced bool
 	revision string
 	deadline time.Duration
+	turns    chan struct{} // held by each evaluation under way
 	reads    reads
 	memory   *memory // nil when answers depend on the clock
 }
+
+// longestQueue is how long a decision waits for the evaluations before it.
+const longestQueue = time.Second
 
 // New checks and compiles the rules. Its error is Problems: all of them, each
 // with its place.
@@ -84,7 +89,7 @@ func New(ctx context.Context, rules Rules) (*Engine, error) {
 	prepared, err := rego.New(
 		rego.ParsedQuery(body),
 		rego.Compiler(compiler),
-		rego.Store(inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(true))),
+		rego.Store(inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(true), inmem.OptRoundTripOnWrite(false))),
 		rego.StrictBuiltinErrors(true),
 		rego.GenerateJSON(func(term *ast.Term, _ *rego.EvalContext) (any, error) { return term, nil }),
 	).PrepareForEval(ctx)
@@ -93,17 +98,14 @@ func New(ctx context.Context, rules Rules) (*Engine, error) {
 		return nil, problems.err()
 	}
 
-	nodes := []any{body}
-	for _, m := range compiler.Modules {
-		nodes = append(nodes, m)
-	}
 	e := &Engine{
 		prepared: &prepared,
 		roles:    maps.Clone(rules.Roles),
 		replaced: rules.Config.Replace != "",
 		revision: revision(modules, data, ask),
 		deadline: cmp.Or(rules.Deadline, 50*time.Millisecond),
-		reads:    readsOf(nodes...),
+		turns:    make(chan struct{}, runtime.GOMAXPROCS(0)),
+		reads:    rules.reads(body, modules, compiler),
 	}
 	e.reads.fields[routeSecrets] = true // answer reads it
 	if !e.reads.clock {
@@ -181,14 +183,47 @@ func (e *Engine) Decide(ctx context.Context, in Input) (Decision, error) {
 	return d, err
 }
 
+// turn waits until an evaluation has a core to itself. The deadline is about the
+// policy: many callers at once, each with a little of a core, would all miss it.
+func (e *Engine) turn(ctx context.Context) error {
+	select {
+	case e.turns <- struct{}{}:
+		return nil
+	default:
+	}
+	ctx, cancel := context.WithTimeout(ctx, longestQueue)
+	defer cancel()
+	select {
+	case e.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// evaluate asks the policy. A deadline that passed is often not the policy's
+// doing: the whole process stands still for longer when it has used up its share
+// of the cores, or others need them. So it is asked once more.
 func (e *Engine) evaluate(ctx context.Context, in *Input) (Decision, error) {
+	if err := e.turn(ctx); err != nil {
+		return Decision{}, fmt.Errorf("deciding: waiting for other decisions: %w", err)
+	}
+	defer func() { <-e.turns }()
+	d, err := e.ask(ctx, in)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		d, err = e.ask(ctx, in)
+	}
+	return d, err
+}
+
+func (e *Engine) ask(ctx context.Context, in *Input) (Decision, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.deadline)
 	defer cancel()
 	results, err := e.prepared.Eval(ctx, rego.EvalParsedInput(in.document()))
-	if err != nil {
-		return Decision{}, fmt.Errorf("deciding: %w", err)
+	if late := ctx.Err(); late != nil { // even for an answer: it came too late for OPA to notice
+		return Decision{}, fmt.Errorf("deciding: %w", late)
 	}
-	if err := ctx.Err(); err != nil { // an answer that came too late for OPA to notice
+	if err != nil {
 		return Decision{}, fmt.Errorf("deciding: %w", err)
 	}
 	if len(results) != 1 || len(results[0].Expressions) != 1 {

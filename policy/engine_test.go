@@ -1,7 +1,9 @@
 package policy_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/vaultspan/vaultspan/policy"
 )
@@ -167,6 +171,32 @@ func TestDecisionsInParallel(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// A burst of callers queues for the cores, and nobody's deadline runs meanwhile.
+func TestEvaluationsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := engine(t, policy.Rules{Roles: company()})
+		decide(t, e, asked())
+		release := e.Occupy()
+		if d := decide(t, e, asked()); !d.Cached {
+			t.Error("a remembered answer needs no turn")
+		}
+		in := asked()
+		in.Request.Method = "PUT"
+		if d, err := e.Decide(t.Context(), in); !errors.Is(err, context.DeadlineExceeded) || d.Allow {
+			t.Errorf("without a turn: %+v, %v", d, err)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if d, err := e.Decide(gone, in); !errors.Is(err, context.Canceled) || d.Allow {
+			t.Errorf("for a caller who is gone: %+v, %v", d, err)
+		}
+		time.AfterFunc(900*time.Millisecond, release) // far beyond the deadline of one
+		if d, err := e.Decide(t.Context(), in); err != nil || d.Cached {
+			t.Errorf("after waiting: %+v, %v", d, err)
+		}
+	})
 }
 
 // Modules of one package may lean on each other.

@@ -60,7 +60,30 @@ type reads struct {
 	fields [fieldCount]bool
 	claims []string // read by constant name, where claims as a whole is not
 	query  []string
-	clock  bool // the answer also depends on when: nothing may be remembered
+	asked  asked // of the identity, where the shipped policy decides; or nil
+	clock  bool  // the answer also depends on when: nothing may be remembered
+}
+
+// reads is what the modules and the query read.
+func (r Rules) reads(query ast.Body, modules []module, compiler *ast.Compiler) reads {
+	byAsked := r.Config.Replace == "" // the shipped policy decides
+	for _, m := range modules {
+		byAsked = byAsked && (!m.deny || keepsToItself(compiler.Modules[m.file]))
+	}
+	nodes := []any{query}
+	for _, m := range modules {
+		if compiled := compiler.Modules[m.file]; byAsked && !m.deny {
+			nodes = append(nodes, withoutFacts(compiled)...)
+		} else {
+			nodes = append(nodes, compiled)
+		}
+	}
+	found := readsOf(nodes...)
+	if byAsked {
+		found.asked = newAsked(r.Roles)
+		found.fields[identityIssuer] = false // which asked begins with
+	}
+	return found
 }
 
 // readsOf collects every reference to the input in compiled modules and queries
@@ -151,6 +174,9 @@ func (r *reads) add(ref ast.Ref, claims, query map[string]bool) {
 // length, so that two inputs have one key exactly when they agree on every read.
 // Nil and empty are one, as they are in the document; absent is not empty.
 func (r *reads) appendKey(key []byte, in *Input) []byte {
+	if r.asked != nil {
+		key = r.asked.appendKey(key, &in.Identity)
+	}
 	for f, read := range r.fields {
 		if read {
 			key = in.appendField(key, field(f))
