@@ -61,8 +61,8 @@ type Engine struct {
 	memory   *memory // nil when answers depend on the clock
 }
 
-// longestQueue is how long a decision waits for the evaluations before it.
-const longestQueue = time.Second
+// longestQueue is how many deadlines a decision waits for those before it.
+const longestQueue = 20
 
 // New checks and compiles the rules. Its error is Problems: all of them, each
 // with its place.
@@ -191,7 +191,7 @@ func (e *Engine) turn(ctx context.Context) error {
 		return nil
 	default:
 	}
-	ctx, cancel := context.WithTimeout(ctx, longestQueue)
+	ctx, cancel := context.WithTimeout(ctx, longestQueue*e.deadline)
 	defer cancel()
 	select {
 	case e.turns <- struct{}{}:
