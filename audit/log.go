@@ -121,7 +121,9 @@ func (l *Log) Intent(ctx context.Context, e Event) (Receipt, error) {
 		l.metrics.unavailable.Add(ctx, 1)
 		return Receipt{}, err
 	}
-	l.metrics.wait.Record(ctx, receipt.Wait.Seconds())
+	if l.config.Mode != ModeBuffered {
+		l.metrics.wait.Record(ctx, receipt.Wait.Seconds())
+	}
 	return receipt, nil
 }
 

@@ -15,6 +15,7 @@ const (
 	second      = time.Second            // between checkpoints, and windows of refusals
 	firstRetry  = 100 * time.Millisecond // of opening a segment, doubling
 	longerRetry = 5 * time.Second        // at most
+	gathering   = 10 * time.Millisecond  // for a batch that nobody waits for
 )
 
 // writer is the one goroutine that writes: what it holds needs no lock.
@@ -54,6 +55,9 @@ func (w *writer) run() {
 		}
 		if w.why != nil && !fired {
 			continue
+		}
+		if w.log.config.Mode == ModeBuffered && !fired {
+			time.Sleep(gathering) // a write and an fsync for many records, not for each
 		}
 		b := w.log.queue.take(fired && w.why == nil, w.log.moment)
 		if len(b.entries) > 0 || w.why != nil || fired && w.dirty() {
