@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
@@ -61,18 +60,21 @@ func (x *exchange) intend(lease *vault.Lease, to vault.Destination) *refused {
 // open starts the attempt's span, beside those of the steps before it. There is
 // no URL on it: paths may hold what callers type, queries may hold keys.
 func (x *exchange) open(ctx context.Context, a *attempt) context.Context {
-	attrs := []attribute.KeyValue{
+	ctx, a.span = x.gateway.tracer().Start(trace.ContextWithSpan(ctx, x.span), x.method()+" "+a.destination.Host,
+		trace.WithSpanKind(trace.SpanKindClient))
+	if !a.span.IsRecording() {
+		return ctx
+	}
+	a.span.SetAttributes(
 		attr.HTTPRequestMethod.String(x.method()),
 		attr.URLScheme.String(a.destination.Scheme),
 		attr.ServerAddress.String(a.destination.Host),
 		attr.ServerPort.Int(a.destination.Port),
 		attr.Attempt.String(a.id),
-	}
+	)
 	if a.lease != nil {
-		attrs = append(attrs, attr.SecretVersion.String(a.lease.Version()))
+		a.span.SetAttributes(attr.SecretVersion.String(a.lease.Version()))
 	}
-	ctx, a.span = x.gateway.tracer().Start(trace.ContextWithSpan(ctx, x.span), x.method()+" "+a.destination.Host,
-		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...))
 	return ctx
 }
 
@@ -150,10 +152,12 @@ func (x *exchange) try(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	a.status = res.StatusCode
-	a.span.SetAttributes(
-		attr.HTTPResponseStatusCode.Int(res.StatusCode),
-		attr.NetworkProtocolVersion.String(strings.TrimPrefix(res.Proto, "HTTP/")),
-	)
+	if a.span.IsRecording() {
+		a.span.SetAttributes(
+			attr.HTTPResponseStatusCode.Int(res.StatusCode),
+			attr.NetworkProtocolVersion.String(strings.TrimPrefix(res.Proto, "HTTP/")),
+		)
+	}
 	return res, nil
 }
 

@@ -90,7 +90,7 @@ func (g *Gateway) Swap(s Settings) error {
 		return err
 	}
 	if g.meters.Load() == nil {
-		m, err := newMeters(g.Meter)
+		m, err := newMeters(g.Meter, g.inflight)
 		if err != nil {
 			return err
 		}
@@ -137,6 +137,17 @@ func (g *Gateway) count(n int) {
 	defer g.mu.Unlock()
 	if g.active += n; g.active == 0 {
 		g.quiet.Broadcast()
+	}
+}
+
+// inflight tells how many requests each route has admitted now.
+func (g *Gateway) inflight(tell func(r *route, n int64)) {
+	s := g.settings.Load()
+	if s == nil {
+		return // the first Swap is not done
+	}
+	for _, r := range s.table.byName {
+		tell(r, r.inflight.Load())
 	}
 }
 

@@ -176,6 +176,9 @@ func clientIP(peer netip.Addr, forwarded []string, trusted []netip.Prefix) netip
 		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 	}
 	current := peer.Unmap().WithZone("")
+	if !isTrusted(current) {
+		return current
+	}
 	hops := strings.Split(strings.Join(forwarded, ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		if !isTrusted(current) {

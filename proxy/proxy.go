@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/vaultspan/vaultspan/authn"
 	"github.com/vaultspan/vaultspan/policy"
@@ -150,7 +151,6 @@ func (x *exchange) admit() *refused {
 		return overloaded.because("")
 	}
 	x.admitted = true
-	x.meters().inflight(x, +1)
 	return nil
 }
 
@@ -173,6 +173,9 @@ func (x *exchange) authenticate() *refused {
 		return fromAuthn(err)
 	}
 	x.identity = identity
+	if !span.IsRecording() {
+		return nil
+	}
 	span.SetAttributes(
 		attr.IdentityIssuer.String(identity.Issuer),
 		attr.IdentityKind.String(string(identity.Kind)),
@@ -198,18 +201,20 @@ func (x *exchange) decide() *refused {
 		return policyError.from(err)
 	}
 	x.decision = decision
-	span.SetAttributes(
-		attr.DecisionAllow.Bool(decision.Allow),
-		attr.DecisionRole.String(decision.Role),
-		attr.DecisionReason.String(decision.Reason),
-		attr.DecisionRevision.String(decision.Revision),
-		attr.DecisionCached.Bool(decision.Cached),
-	)
+	if span.IsRecording() {
+		span.SetAttributes(
+			attr.DecisionAllow.Bool(decision.Allow),
+			attr.DecisionRole.String(decision.Role),
+			attr.DecisionReason.String(decision.Reason),
+			attr.DecisionRevision.String(decision.Revision),
+			attr.DecisionCached.Bool(decision.Cached),
+		)
+		if decision.Secret != "" {
+			span.SetAttributes(attr.Collection.String(collectionOf(decision.Secret)))
+		}
+	}
 	if !decision.Allow {
 		return denied.because(decision.Reason)
-	}
-	if decision.Secret != "" {
-		span.SetAttributes(attr.Collection.String(collectionOf(decision.Secret)))
 	}
 	return nil
 }
@@ -241,8 +246,12 @@ func (x *exchange) borrow() *refused {
 	return nil
 }
 
-// start opens a child of the request's span.
+// start opens a child of the request's span. Most traces are not kept, and a
+// span that nobody will see is not worth making.
 func (x *exchange) start(name string) (context.Context, trace.Span) {
+	if !x.span.IsRecording() {
+		return x.ctx, noop.Span{}
+	}
 	return x.gateway.tracer().Start(x.ctx, name)
 }
 
@@ -278,6 +287,9 @@ func (x *exchange) refuse(r *refused) {
 // describe says on a span which version of which secret was lent, never its
 // value, and links to the fetch that brought it.
 func describe(span trace.Span, l *vault.Lease) {
+	if !span.IsRecording() {
+		return
+	}
 	span.SetAttributes(
 		attr.SecretName.String(l.Name()),
 		attr.SecretCollection.String(l.Collection()),

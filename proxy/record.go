@@ -84,11 +84,21 @@ func (x *exchange) outcomeEvent(a *attempt, code string) audit.Event {
 func (x *exchange) finish() {
 	if x.admitted {
 		x.route.inflight.Add(-1)
-		x.meters().inflight(x, -1)
 	}
 	if x.out.unread() { // net/http reads on, to let the caller read what it was told
 		_ = http.NewResponseController(x.out).SetReadDeadline(time.Now().Add(lastWords))
 	}
+	if x.span.IsRecording() {
+		x.describe()
+	}
+	if m := x.meters(); m != nil {
+		m.request(x)
+	}
+	x.span.End()
+}
+
+// describe says on the root span what was asked and how it ended.
+func (x *exchange) describe() {
 	name, status := x.method(), x.told()
 	attrs := []attribute.KeyValue{
 		attr.HTTPRequestMethod.String(name),
@@ -108,10 +118,6 @@ func (x *exchange) finish() {
 		x.span.SetStatus(codes.Error, x.out.refusal)
 	}
 	x.span.SetAttributes(attrs...)
-	if m := x.meters(); m != nil {
-		m.request(x)
-	}
-	x.span.End()
 }
 
 // callersTrace is the caller's traceparent as a link. Baggage and tracestate

@@ -162,7 +162,11 @@ func isHex(c byte) bool {
 
 // isUnreserved is RFC 3986 section 2.3.
 func isUnreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
+		return true
+	}
+	return false
 }
 
 // isPathByte is RFC 3986 pchar without percent-encodings and without ;.
