@@ -113,6 +113,27 @@ func (c *Config) checkVaults(report func(path, problem string)) {
 			holder[reveal()] = name
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Vaults)) {
+		c.checkMaxAge(name, report)
+	}
+}
+
+// checkMaxAge wants each age to be of something that a route wears: one that is
+// of nothing, for a slip in its name, would limit nothing.
+func (c *Config) checkMaxAge(name string, report func(path, problem string)) {
+	var worn []string
+	for _, r := range c.Routes {
+		if ref, err := vault.ParseReference(r.Secret); err == nil && ref.Collection.Vault == name {
+			worn = append(worn, ref.Collection.Name, ref.Collection.Name+"/"+ref.Name)
+		}
+	}
+	slices.Sort(worn)
+	worn = slices.Compact(worn)
+	for of := range c.Vaults[name].MaxAge {
+		if !slices.Contains(worn, of) {
+			report("vaults."+name+".max_age."+of, missing("route's collection or secret", of, worn))
+		}
+	}
 }
 
 func (c *Config) checkRoles(report func(path, problem string)) {

@@ -53,7 +53,7 @@ type Config struct {
 	// TrustedProxies are the peers whose X-Forwarded-For is believed. Default:
 	// none.
 	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
-	// Admin is where health and metrics are served.
+	// Admin is what operators reach: health, metrics, and a socket.
 	Admin Admin `yaml:"admin"`
 	// ShutdownGrace is how long requests under way may take to end after a
 	// signal; then they are cut. Default: 30s.
@@ -95,13 +95,18 @@ type TLS struct {
 	Key string `yaml:"key"`
 }
 
-// Admin is the listener for health and metrics. It asks nobody who they are.
+// Admin is the listener for health and metrics, which asks nobody who they are,
+// and the socket for operators.
 type Admin struct {
 	// Listen is its address. Default: 127.0.0.1:9443.
 	Listen string `yaml:"listen"`
 	// InsecureListen lets it be reached from beyond loopback: anyone there can
 	// read metrics and readiness, in plaintext. Default: false.
 	InsecureListen bool `yaml:"insecure_listen"`
+	// Socket is a Unix socket for what only operators may see and do, such as
+	// vaultspan secrets status: whoever may open the file, which is the gateway's
+	// user alone (mode 0600). Its directory must be there. Default: none.
+	Socket string `yaml:"socket"`
 }
 
 // Files lists every file the configuration was made of, to watch. A file that

@@ -112,6 +112,9 @@ func kindOf(t reflect.Type) (kind, suffix string, inner reflect.Type) {
 		if t.String() == "netip.Prefix" {
 			return "network, such as 10.0.0.0/8", "", nil
 		}
+		if shorts[t] != "" {
+			return "a " + shorts[t] + ", or a mapping", "", t
+		}
 		if unmarshals {
 			return "a word, or a mapping", "", t
 		}

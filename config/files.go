@@ -21,7 +21,7 @@ func (c *Config) complete(dir string) {
 	if c.Admin.Listen == "" {
 		c.Admin.Listen = "127.0.0.1:9443"
 	}
-	names := []*string{&c.TLS.Cert, &c.TLS.Key, &c.Policy.Replace, &c.Audit.Dir, &c.Telemetry.OTLP.CA}
+	names := []*string{&c.Admin.Socket, &c.TLS.Cert, &c.TLS.Key, &c.Policy.Replace, &c.Audit.Dir, &c.Telemetry.OTLP.CA}
 	for i := range c.Issuers {
 		names = append(names, &c.Issuers[i].CA)
 	}

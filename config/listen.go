@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/vaultspan/vaultspan/vault"
 )
+
+// maxSocket is the longest path of a Unix socket on macOS; Linux takes 107 bytes.
+const maxSocket = 103
 
 // checkListeners keeps what travels in plaintext on this machine, and keeps
 // callers from writing their own address.
@@ -27,6 +31,9 @@ func (c *Config) checkListeners(report func(path, problem string)) {
 	}
 	if c.Listen == c.Admin.Listen && !strings.HasSuffix(c.Listen, ":0") {
 		report("admin.listen", "is the address of listen: operators and callers need one each")
+	}
+	if len(c.Admin.Socket) > maxSocket {
+		report("admin.socket", fmt.Sprintf("is longer than the %d bytes that systems take: choose a shorter path, such as /run/vaultspan/admin.sock", maxSocket))
 	}
 	if c.URL != "" {
 		c.checkURL(report)

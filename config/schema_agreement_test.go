@@ -176,7 +176,7 @@ url: https://gw.example.com
 tls: {cert: tls.crt, key: tls.key}
 insecure_plaintext_listen: false
 trusted_proxies: [192.0.2.0/24]
-admin: {listen: "127.0.0.1:9443", insecure_listen: false}
+admin: {listen: "127.0.0.1:9443", insecure_listen: false, socket: admin.sock}
 shutdown_grace: 1m
 issuers:
   - name: corp
@@ -204,6 +204,8 @@ vaults:
       refresh: 30s
       max_stale: 10m
       timeout: 10s
+    require_binding: true
+    max_age: {payments: 90d, payments/KEY: {warn: 70d, stale: 80d, refuse: 90d}}
 fingerprint_key: "${file:fingerprint.key}"
 roles:
   reader:

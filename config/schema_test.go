@@ -32,6 +32,9 @@ var words = map[reflect.Type][]string{
 	reflect.TypeFor[vault.Injection](): {"bearer", "basic"},
 }
 
+// shorts are the types that may be one value of a form in place of what they hold.
+var shorts = map[reflect.Type]string{reflect.TypeFor[vault.MaxAge](): "duration"}
+
 // forms are the values that have a syntax, by the name of their definition.
 var forms = object{
 	"text":     object{"type": "string", "minLength": 1, "not": object{"pattern": `^\$\{(file|env):[^{}]+\}$`}},
@@ -151,6 +154,9 @@ func (s *schemaOf) value(t *testing.T, of reflect.Type, name string) object {
 	}
 	if words := words[of]; words != nil {
 		return object{"anyOf": []object{{"enum": words}, s.composite(t, of, name)}}
+	}
+	if short := shorts[of]; short != "" {
+		return object{"anyOf": []object{ref(short), s.composite(t, of, name)}}
 	}
 	if has && of.Kind() != reflect.Slice {
 		return maps.Clone(extra)

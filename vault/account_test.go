@@ -35,6 +35,7 @@ type secret struct {
 	id, project, name string
 	value             func() string
 	revised           time.Time
+	note              string
 }
 
 const (
@@ -61,12 +62,21 @@ func newAccount() *account {
 
 func (a *account) put(id, project, name, value string) {
 	a.change(func() {
-		s := secret{id, project, name, func() string { return value }, time.Now()}
+		s := secret{id, project, name, func() string { return value }, time.Now(), ""}
 		if i := slices.IndexFunc(a.secrets, func(s secret) bool { return s.id == id }); i >= 0 {
+			s.note = a.secrets[i].note
 			a.secrets[i] = s
 			return
 		}
 		a.secrets = append(a.secrets, s)
+	})
+}
+
+// annotate gives a secret another note, which is a revision of it.
+func (a *account) annotate(id, note string) {
+	a.change(func() {
+		i := slices.IndexFunc(a.secrets, func(s secret) bool { return s.id == id })
+		a.secrets[i].note, a.secrets[i].revised = note, time.Now()
 	})
 }
 
@@ -139,7 +149,7 @@ func (a *account) Fetch(ctx context.Context, since time.Time, want func(vault.Re
 		s.Refs = append(s.Refs, ref)
 		if want(ref) {
 			a.fetched[one.id]++
-			s.Secrets = append(s.Secrets, vault.Secret{Ref: ref, Reveal: one.value})
+			s.Secrets = append(s.Secrets, vault.Secret{Ref: ref, Note: one.note, Reveal: one.value})
 		}
 	}
 	return s, nil
@@ -171,7 +181,7 @@ func (a *account) Read(ctx context.Context, id string) (vault.Secret, trace.Span
 	a.fetched[id]++
 	ref := vault.Ref{ID: one.id, Project: one.project, Name: one.name, Revised: one.revised}
 	span := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{14: 1, 15: byte(a.reads)}, SpanID: trace.SpanID{7: 1}})
-	return vault.Secret{Ref: ref, Reveal: one.value}, span, nil
+	return vault.Secret{Ref: ref, Note: one.note, Reveal: one.value}, span, nil
 }
 
 // setup is a vault on a, with both secrets bound, that refreshes every 30s.

@@ -11,6 +11,17 @@ import (
 type Config struct {
 	// Bitwarden is the machine account. Required.
 	Bitwarden Bitwarden `yaml:"bitwarden"`
+	// RequireBinding closes every route of a secret whose own note does not say
+	// which hosts it may go to, as in "vaultspan: {hosts: [api.example.com]}".
+	// Whoever keeps the secret then has a say, and not the configuration alone.
+	// Default: false.
+	RequireBinding bool `yaml:"require_binding"`
+	// MaxAge is how old values may get, by collection or collection/name, as
+	// routes write them without the vault: {payments: 90d, payments/KEY: {warn:
+	// 20d, refuse: 30d}}. What is said of a secret stands in place of what is
+	// said of its collection; max_age in its note can only shorten it. Default:
+	// any age.
+	MaxAge map[string]MaxAge `yaml:"max_age"`
 }
 
 // Bitwarden is a machine account of Bitwarden Secrets Manager.
@@ -52,6 +63,25 @@ func (b Bitwarden) Complete() Bitwarden {
 // Check reports every problem of the entry, by its path in it.
 func (c Config) Check(report func(path, problem string)) {
 	c.Bitwarden.Check(func(path, problem string) { report("bitwarden."+path, problem) })
+	for of, age := range c.MaxAge {
+		age.Check(func(path, problem string) { report("max_age."+of+"."+path, problem) })
+	}
+}
+
+// maxAge is what the configuration says of a secret that a binding names as r,
+// and that is ref: by its name or its id, the shortest if by both.
+func (c Config) maxAge(r Reference, ref Ref) MaxAge {
+	var own MaxAge
+	found := false
+	for _, name := range []string{r.Name, ref.Name, ref.ID, strings.ToLower(ref.ID)} {
+		if age, ok := c.MaxAge[r.Collection.Name+"/"+name]; ok {
+			own, found = own.narrowed(age), true
+		}
+	}
+	if found {
+		return own
+	}
+	return c.MaxAge[r.Collection.Name]
 }
 
 // Check reports every problem of the machine account. It never quotes the

@@ -21,7 +21,7 @@ const leaseFor = time.Minute
 type Lease struct {
 	of    *holding
 	age   time.Duration
-	stale bool
+	stale Staleness
 	since time.Time
 	lasts time.Duration
 	now   func() time.Time
@@ -52,9 +52,12 @@ func (l Lease) Fingerprint() string { return l.holding().version.fingerprint }
 // moment of the lease.
 func (l Lease) Age() time.Duration { return l.age }
 
-// Stale says that Age was more than two refresh intervals: at least one
-// refresh failed since.
-func (l Lease) Stale() bool { return l.stale }
+// Stale says that the value should be fresher than it is, for one of two
+// reasons: see Staleness.
+func (l Lease) Stale() bool { return l.stale != NotStale }
+
+// Staleness says why the lease is stale, if it is.
+func (l Lease) Staleness() Staleness { return l.stale }
 
 // Fetched is the span of the fetch that brought this version.
 func (l Lease) Fetched() trace.SpanContext { return l.holding().version.span }
@@ -84,7 +87,8 @@ func (l Lease) Authorize(r *http.Request) error {
 	if r.Host != "" && !h.preserveHost && !h.destination.isHost(r.Host) {
 		return &LeaseError{NotBound, h.key.secret, fmt.Errorf("bound to %s, and the request's Host names another", h.destination)}
 	}
-	if elapsed(l.since, l.now()) > l.lasts {
+	now := l.now()
+	if elapsed(l.since, now) > l.lasts {
 		return &LeaseError{Unavailable, h.key.secret, errExpired}
 	}
 	switch err := h.worn.put(r); {
@@ -93,7 +97,7 @@ func (l Lease) Authorize(r *http.Request) error {
 	case err != nil:
 		return &LeaseError{NoCredential, h.key.secret, err}
 	}
-	h.uses.count(l.stale)
+	h.uses.count(l.Stale(), now)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 // memory is what a Vault knows; views are made from it.
 type memory struct {
+	rules    Config // require_binding and max_age of it
 	bindings []Binding
 	catalog  catalog
 	held     map[string]held // by the secret's id; bound secrets only
@@ -32,6 +33,8 @@ type held struct {
 	before    *version // the version that this one replaced
 	replaced  time.Time
 	failure   error // why it cannot be read now
+	terms     terms // in its note
+	noteError error // why its note cannot be followed
 }
 
 // references are the well-formed ones among the bindings'.
@@ -107,7 +110,7 @@ func (v *Vault) take(ref Ref, s Snapshot, started time.Time) (held, bool) {
 		if secret.ID != ref.ID {
 			continue
 		}
-		return before.seen(newVersion(v.key, v.name, secret, s.Span), started), true
+		return before.seen(newVersion(v.key, v.name, secret, s.Span), secret.Note, started), true
 	}
 	for _, f := range s.Failed {
 		if f.ID == ref.ID {
@@ -119,16 +122,22 @@ func (v *Vault) take(ref Ref, s Snapshot, started time.Time) (held, bool) {
 	return held{}, false
 }
 
-// seen is what is held once a version was seen in a fetch that began at
-// started.
-func (h held) seen(now *version, started time.Time) held {
+// seen is what is held once a version was seen, with a note, in a fetch that
+// began at started.
+func (h held) seen(now *version, note string, started time.Time) held {
+	after := held{version: now, confirmed: started}
 	switch {
 	case h.version == nil:
-		return held{version: now, confirmed: started}
 	case h.version.name == now.name:
-		return held{version: h.version, confirmed: started, before: h.before, replaced: h.replaced}
+		after.version, after.before, after.replaced = h.version, h.before, h.replaced
+	case h.version.fingerprint == now.fingerprint: // a new name, or a note
+		now.changed = h.version.lasting(now)
+		after.before, after.replaced = h.before, h.replaced
+	default:
+		after.before, after.replaced = h.version, started
 	}
-	return held{version: now, confirmed: started, before: h.version, replaced: started}
+	after.terms, after.noteError = parseNote(note)
+	return after
 }
 
 // publish makes a view of what is known, and drops the values it has no use
@@ -141,6 +150,7 @@ func (v *Vault) publish() {
 		failure:   m.failure,
 		failures:  m.failures,
 		settled:   m.settled,
+		published: v.now(),
 		next:      m.next,
 		uses:      make(map[key]*uses),
 	}
@@ -152,7 +162,7 @@ func (v *Vault) publish() {
 			old.refuse(NoCredential, errors.New("is bound to this route twice"))
 			continue
 		}
-		h.uses = next.count(h, before)
+		h.uses, h.due = next.count(h, before), h.limits.due(next.published)
 		if h.before != nil {
 			h.before.uses = h.uses
 		}
@@ -206,6 +216,11 @@ func (v *Vault) hold(b Binding) *holding {
 	if h.version == nil {
 		return h.refuse(Unavailable, h.unreadable)
 	}
+	h.terms = got.terms
+	h.limits = limitsOf(h.version.changed, m.rules.maxAge(h.reference, ref).narrowed(maxAgeOf(got.terms.maxAge)), got.terms.expires)
+	if err := h.conflict(got.noteError, m.rules.RequireBinding); err != nil {
+		return h.refuse(NoCredential, err)
+	}
 	if h.worn, err = b.Inject.wear(h.version.reveal()); err != nil {
 		return h.refuse(NoCredential, fmt.Errorf("the value of secret %s %w", ref.ID, err))
 	}
@@ -221,6 +236,7 @@ func (h *holding) overlapped(b Binding, got held) *holding {
 	}
 	old := *h
 	old.version, old.confirmed, old.until = got.before, got.replaced, got.replaced.Add(b.Overlap)
+	old.limits = limitsOf(old.version.changed, h.limits.maxAge, h.limits.expires)
 	var err error
 	if old.worn, err = b.Inject.wear(old.version.reveal()); err != nil {
 		return nil // it was refused when it was current

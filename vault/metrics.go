@@ -28,7 +28,7 @@ func (v *Vault) measure(p metric.MeterProvider) (*metrics, error) {
 	}
 	meter := p.Meter(attr.Scope)
 	m := &metrics{vault: attr.Vault.String(v.name)}
-	var failed [7]error
+	var failed [10]error
 	m.syncs, failed[0] = meter.Int64Counter(attr.MetricSyncs,
 		metric.WithDescription("Refreshes of a vault, by how they ended."))
 	m.renewals, failed[6] = meter.Int64Counter(attr.MetricRenewals,
@@ -44,6 +44,15 @@ func (v *Vault) measure(p metric.MeterProvider) (*metrics, error) {
 	uses, err := meter.Int64ObservableCounter(attr.MetricLeaseUses,
 		metric.WithDescription("Times the credential of a bound secret was put on a request."))
 	failed[4] = err
+	valueAge, err := meter.Float64ObservableGauge(attr.MetricSecretValueAge,
+		metric.WithUnit("s"), metric.WithDescription("Time since the value of a bound secret last changed."))
+	failed[9] = err
+	staleness, err := meter.Int64ObservableGauge(attr.MetricSecretStaleness,
+		metric.WithDescription("How a bound secret stands to max_age and expires: 0, 1 from warn on, 2 stale, 3 refused."))
+	failed[7] = err
+	expires, err := meter.Int64ObservableGauge(attr.MetricSecretExpires,
+		metric.WithUnit("s"), metric.WithDescription("Unix time from which a bound secret is not used any more, by its note."))
+	failed[8] = err
 
 	observe := func(_ context.Context, o metric.Observer) error {
 		now, view := v.now(), v.view.Load()
@@ -53,7 +62,13 @@ func (v *Vault) measure(p metric.MeterProvider) (*metrics, error) {
 		// By id: names of secrets stay out of metrics. Two references may name
 		// one secret; it is observed once.
 		for id, h := range view.byID() {
-			o.ObserveFloat64(secretAge, elapsed(h.confirmed, now).Seconds(), metric.WithAttributes(m.vault, attr.SecretID.String(id)))
+			with := metric.WithAttributes(m.vault, attr.SecretID.String(id))
+			o.ObserveFloat64(secretAge, elapsed(h.confirmed, now).Seconds(), with)
+			o.ObserveFloat64(valueAge, now.Sub(h.version.changed).Seconds(), with)
+			o.ObserveInt64(staleness, int64(h.limits.due(now)), with)
+			if !h.limits.expires.IsZero() {
+				o.ObserveInt64(expires, h.limits.expires.Unix(), with)
+			}
 		}
 		for u, n := range view.uses {
 			route, id := attr.Route.String(u.route), attr.SecretID.String(u.secret)
@@ -62,7 +77,7 @@ func (v *Vault) measure(p metric.MeterProvider) (*metrics, error) {
 		}
 		return nil
 	}
-	registration, err := meter.RegisterCallback(observe, vaultAge, secretAge, uses)
+	registration, err := meter.RegisterCallback(observe, vaultAge, secretAge, uses, valueAge, staleness, expires)
 	failed[5] = err
 	if err := errors.Join(failed[:]...); err != nil {
 		return nil, err

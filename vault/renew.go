@@ -65,10 +65,11 @@ func (v *Vault) Renew(ctx context.Context, refused *Lease) (*Lease, error) {
 	return nil, ErrUnchanged
 }
 
-// another is the current version, if that is not the one that was refused.
+// another is the current version, if its value is not the one that was refused: a
+// new name, or another note, is a new version of the same value.
 func (v *Vault) another(refused *holding) *holding {
 	h := v.view.Load().holdings[refused.key]
-	if h == nil || h.refusal != nil || h.version.name == refused.version.name {
+	if h == nil || h.refusal != nil || h.version.fingerprint == refused.version.fingerprint {
 		return nil
 	}
 	return h
@@ -78,7 +79,7 @@ func (v *Vault) another(refused *holding) *holding {
 // used.
 func (v *Vault) previous(refused *holding) *holding {
 	h := v.view.Load().holdings[refused.key]
-	if h == nil || h.refusal != nil || h.before == nil || h.before.version.name == refused.version.name || !v.now().Before(h.before.until) {
+	if h == nil || h.refusal != nil || h.before == nil || h.before.version.fingerprint == refused.version.fingerprint || !v.now().Before(h.before.until) {
 		return nil
 	}
 	return h.before
@@ -211,7 +212,7 @@ func (v *Vault) replace(s Secret, span trace.SpanContext, started time.Time) []C
 		return nil
 	}
 	before := v.view.Load()
-	m.held[s.ID] = h.seen(newVersion(v.key, v.name, s, span), started)
+	m.held[s.ID] = h.seen(newVersion(v.key, v.name, s, span), s.Note, started)
 	v.publish()
 	return changes(before, v.view.Load())
 }

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -24,9 +25,17 @@ type SecretStatus struct {
 	Secret, Route, ID    string
 	Version, Fingerprint string        // empty: no value
 	Revised              time.Time     // of the version, by the secret manager's clock
+	Changed              time.Time     // when the value last changed, by the same, as far as we saw it
 	Age                  time.Duration // since the value was last confirmed
 	Stale                bool
-	Err                  error // why no lease is given; nil: one is
+	Staleness            Staleness // why it is stale
+	Due                  Due       // how the value stands to max_age and expires
+	MaxAge               MaxAge    // the narrower of the configuration's and the note's
+	Expires              time.Time // by the note; zero: it does not say
+	Owner                string    // by the note: people's own words
+	Uses                 int64     // times the credential was put on a request, since the start
+	LastUsed             time.Time // to the second; zero: not since the start
+	Err                  error     // why no lease is given; nil: one is
 }
 
 // Status reports on the vault and on each binding, in the order of the bindings.
@@ -45,7 +54,16 @@ func (v *Vault) Status() Status {
 		if h.version != nil {
 			one.Version, one.Fingerprint, one.Revised = h.version.name, h.version.fingerprint, h.version.revised
 			one.Age = elapsed(h.confirmed, now)
-			one.Stale = one.Age > 2*v.config.Refresh
+			one.Staleness = v.staleness(h, one.Age, now)
+			one.Stale = one.Staleness != NotStale
+			one.Changed, one.Due = h.version.changed, h.limits.due(now)
+			one.MaxAge, one.Expires, one.Owner = h.limits.maxAge, h.limits.expires, h.terms.owner
+		}
+		if h.uses != nil {
+			one.Uses = h.uses.fresh.Load() + h.uses.stale.Load()
+			if last := h.uses.last.Load(); last > 0 {
+				one.LastUsed = time.Unix(last, 0).UTC()
+			}
 		}
 		one.Err = v.refusal(h, now)
 		s.Secrets = append(s.Secrets, one)
@@ -80,6 +98,9 @@ func (v *Vault) refusal(h *holding, now time.Time) error {
 	if age := elapsed(h.confirmed, now); age > v.config.MaxStale {
 		return v.tooStale(h.key.secret, age)
 	}
+	if err := h.limits.tooLate(now); err != nil {
+		return &LeaseError{NoCredential, h.key.secret, err}
+	}
 	return nil
 }
 
@@ -92,11 +113,13 @@ type Problem struct {
 
 // Problems lists the bindings that are closed for want of a usable value:
 // collections and secrets that do not exist, names that match two, values that
-// their place cannot carry. It knows them after the first good refresh.
+// their place cannot carry, that their notes keep from here, or that are too
+// old. It knows them after the first good refresh.
 func (v *Vault) Problems() []Problem {
 	var all []Problem
+	now := v.now()
 	for _, h := range v.view.Load().order {
-		if text := h.problem(); text != "" {
+		if text := cmp.Or(h.problem(), text(h.limits.tooLate(now))); text != "" {
 			all = append(all, Problem{h.key.route, h.key.secret, text})
 		}
 	}
@@ -136,8 +159,10 @@ func (v *Vault) tell(before, after *view) {
 		v.log.InfoContext(ctx, "vault refresh works again", "failures", before.failures)
 	}
 	troubles := make(map[key]string, len(before.order)) // of any generation
+	due := make(map[key]Due, len(before.order))
 	for _, h := range before.order {
-		troubles[key{route: h.key.route, secret: h.key.secret}] = h.trouble()
+		k := key{route: h.key.route, secret: h.key.secret}
+		troubles[k], due[k] = h.trouble(), h.due
 	}
 	for _, h := range after.order {
 		was, is := troubles[key{route: h.key.route, secret: h.key.secret}], h.trouble()
@@ -151,6 +176,7 @@ func (v *Vault) tell(before, after *view) {
 		default:
 			log.InfoContext(ctx, "secret usable again", "id", h.id)
 		}
+		h.tellDue(ctx, log, due[key{route: h.key.route, secret: h.key.secret}], after.published)
 	}
 }
 

@@ -148,6 +148,10 @@ func collect(t *testing.T, reader *sdkmetric.ManualReader) map[string]map[attrib
 				for _, p := range data.DataPoints {
 					values[p.Attributes] = float64(p.Value)
 				}
+			case metricdata.Gauge[int64]:
+				for _, p := range data.DataPoints {
+					values[p.Attributes] = float64(p.Value)
+				}
 			case metricdata.Gauge[float64]:
 				for _, p := range data.DataPoints {
 					values[p.Attributes] = p.Value

@@ -113,6 +113,7 @@ func Open(s Setup) (*Vault, error) {
 	}
 	v.known.next = make(chan struct{})
 	v.known.bindings = slices.Clone(s.Bindings)
+	v.known.rules = s.Config
 	v.view.Store(&view{})
 	v.publish()
 	var err error
@@ -152,6 +153,15 @@ func (v *Vault) Rebind(bindings []Binding) {
 	}
 }
 
+// Govern replaces require_binding and max_age by those of c, all at once. All
+// else of c is as it was when the vault was opened.
+func (v *Vault) Govern(c Config) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.known.rules = c
+	v.publish()
+}
+
 // leaseWait is what a Lease waits for the first fetch of its secret.
 const leaseWait = 2 * time.Second
 
@@ -184,12 +194,15 @@ func (v *Vault) lend(h *holding) (*Lease, error) {
 	if age > v.config.MaxStale {
 		return nil, v.tooStale(h.key.secret, age)
 	}
+	if err := h.limits.tooLate(now); err != nil {
+		return nil, &LeaseError{NoCredential, h.key.secret, err}
+	}
 	return &Lease{
 		of:    h,
 		age:   age,
-		stale: age > 2*v.config.Refresh,
+		stale: v.staleness(h, age, now),
 		since: now,
-		lasts: min(leaseFor, v.config.MaxStale-age),
+		lasts: h.limits.within(now, min(leaseFor, v.config.MaxStale-age)),
 		now:   v.now,
 	}, nil
 }

@@ -21,6 +21,7 @@ import (
 type version struct {
 	id          string
 	revised     time.Time
+	changed     time.Time // when the value last changed, as far as we saw it
 	fingerprint string
 	name        string // revised and fingerprint, as Lease.Version says
 	span        trace.SpanContext
@@ -31,12 +32,23 @@ func newVersion(key func() string, vault string, s Secret, span trace.SpanContex
 	v := &version{
 		id:          s.ID,
 		revised:     s.Revised.UTC(),
+		changed:     s.Revised.UTC(),
 		fingerprint: fingerprint(key(), vault, s.ID, s.Reveal()),
 		span:        span,
 		reveal:      s.Reveal,
 	}
 	v.name = v.revised.Format(time.RFC3339Nano) + "." + v.fingerprint
 	return v
+}
+
+// lasting is when the value of v last changed, which next has too: a revision
+// date moves when a secret is renamed or its note edited, and then the value is as
+// old as it was. A rename that we did not see, as before a start, makes it look younger.
+func (v *version) lasting(next *version) time.Time {
+	if v.changed.Before(next.changed) {
+		return v.changed
+	}
+	return next.changed
 }
 
 // fingerprintDomain keeps these HMACs apart from any other use of the key.

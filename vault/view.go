@@ -25,7 +25,11 @@ type holding struct {
 	before    *holding  // the same binding with the version before, while it overlaps
 	until     time.Time // of a version that another replaced: when it is no longer lent
 
-	refusal    *LeaseError // why there is no lease; nil: there is
+	terms  terms  // in the secret's note
+	limits limits // of the version
+	due    Due    // as of when this was published
+
+	refusal    *LeaseError // why there is no lease, whatever the time; nil: there is
 	unreadable error       // why the last refresh could not read it, though it is there
 	pending    bool        // no fetch has looked for it yet
 	uses       *uses
@@ -41,6 +45,7 @@ type view struct {
 	failure   error         // of the last refresh; nil: it was good
 	failures  int           // in a row
 	settled   bool          // a refresh ended
+	published time.Time
 	next      chan struct{} // closed when a later refresh ends
 }
 
@@ -61,9 +66,13 @@ func (v *view) count(h *holding, before *view) *uses {
 }
 
 // uses counts the times a secret was put on a request; it outlives the view.
-type uses struct{ fresh, stale atomic.Int64 }
+type uses struct {
+	fresh, stale atomic.Int64
+	last         atomic.Int64 // Unix seconds; zero: never
+}
 
-func (u *uses) count(stale bool) {
+func (u *uses) count(stale bool, now time.Time) {
+	u.last.Store(now.Unix())
 	if stale {
 		u.stale.Add(1)
 		return

@@ -68,7 +68,7 @@ const (
 	SecretVersion     = attribute.Key("vaultspan.secret.version")     // spans only: revision date and fingerprint
 	SecretFingerprint = attribute.Key("vaultspan.secret.fingerprint") // spans only: keyed hash of the value
 	SecretAge         = attribute.Key("vaultspan.secret.age")         // spans only: seconds since the value was last confirmed
-	SecretStale       = attribute.Key("vaultspan.secret.stale")       // bool: used past its refresh
+	SecretStale       = attribute.Key("vaultspan.secret.stale")       // bool: used past its refresh, or past stale of max_age
 	Vault             = attribute.Key("vaultspan.vault")              // the vault's name in the configuration
 )
 
@@ -112,6 +112,9 @@ const (
 	MetricKeyAge          = "vaultspan.issuer.key_age"      // gauge, s: since the keys were last fetched, by IdentityIssuer
 	MetricLeaseUses       = "vaultspan.secret.uses"         // counter: leases put on an attempt, by Route, SecretID and SecretStale
 	MetricSecretAge       = "vaultspan.secret.age"          // gauge, s: since the value was last confirmed, by Vault and SecretID
+	MetricSecretValueAge  = "vaultspan.secret.value_age"    // gauge, s: since the value last changed, by Vault and SecretID
+	MetricSecretStaleness = "vaultspan.secret.staleness"    // gauge: by max_age and expires 0, 1 from warn on, 2 stale, 3 refused; by Vault and SecretID
+	MetricSecretExpires   = "vaultspan.secret.expires"      // gauge, s: the Unix time of expires, where a note says it, by Vault and SecretID
 	MetricSyncs           = "vaultspan.vault.syncs"         // counter: by Vault and Result
 	MetricSyncDuration    = "vaultspan.vault.sync.duration" // histogram, s: by Vault and Result
 )
@@ -145,7 +148,7 @@ const (
 // Metrics of a vault as a whole.
 const (
 	MetricRenewals = "vaultspan.vault.renewals" // counter: versions looked for after an upstream refused one, by Vault and Result
-	MetricVaultAge = "vaultspan.vault.age" // gauge, s: since the last good refresh began, by Vault
+	MetricVaultAge = "vaultspan.vault.age"      // gauge, s: since the last good refresh began, by Vault
 )
 
 // Metrics of package authn's memory of verified tokens.
