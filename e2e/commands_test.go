@@ -29,7 +29,7 @@ var commands = map[string]command{
 	"terminate": positive(terminate), "crash": positive(crash), "hangup": positive(hangup),
 	"token": token, "http": positive(request), "rotate": positive(rotate), "idp": positive(idp),
 	"upstream": positive(received), "spantree": positive(spantree), "exported": positive(exported),
-	"plant": positive(plant), "canary": positive(scan), "secret": positive(secret), "release": positive(release),
+	"plant": positive(plant), "canary": positive(scan), "secret": positive(secret), "annotate": positive(annotate), "release": positive(release),
 	"begin": positive(begin), "read": positive(readUntil), "send": positive(send), "finish": positive(finish), "dial": positive(dial),
 	"await": positive(await), "records": positive(records), "accounted": positive(accounted),
 	"load": positive(startLoad), "unload": positive(stopLoad), "disk": positive(disk), "certificate": positive(certificate),
@@ -235,6 +235,11 @@ func rotate(ts *testscript.TestScript, s *scenario, args []string) {
 func secret(ts *testscript.TestScript, s *scenario, args []string) {
 	need(ts, len(args) == 3, "secret PROJECT NAME VALUE")
 	ts.Check(s.AddSecret(args[0], args[1], args[2]))
+}
+
+func annotate(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 2, "annotate SECRET FILE")
+	ts.Check(s.Annotate(args[0], ts.ReadFile(args[1])))
 }
 
 func idp(ts *testscript.TestScript, s *scenario, args []string) {

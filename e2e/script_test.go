@@ -27,6 +27,7 @@
 //	load [-rate N] [FLAG…] NAME URL   requests beside the script, N a second
 //	unload [-least N] NAME        until so many were answered; shows each status, code and error there was
 //	rotate SECRET VALUE           a new version in the vault (U1_TOKEN, U2_KEY)
+//	annotate SECRET FILE          its note is what the file says
 //	secret PROJECT NAME VALUE     one more secret in the vault
 //	idp rotate | forget           the keys of issuer A
 //	idp fault PATH down|html|hang|nokeys|none

@@ -32,6 +32,7 @@ type SecretStatus struct {
 	Due                  Due       // how the value stands to max_age and expires
 	MaxAge               MaxAge    // the narrower of the configuration's and the note's
 	Expires              time.Time // by the note; zero: it does not say
+	Until                time.Time // when the value is not used any more, by either; zero: never
 	Owner                string    // by the note: people's own words
 	Uses                 int64     // times the credential was put on a request, since the start
 	LastUsed             time.Time // to the second; zero: not since the start
@@ -57,7 +58,7 @@ func (v *Vault) Status() Status {
 			one.Staleness = v.staleness(h, one.Age, now)
 			one.Stale = one.Staleness != NotStale
 			one.Changed, one.Due = h.version.changed, h.limits.due(now)
-			one.MaxAge, one.Expires, one.Owner = h.limits.maxAge, h.limits.expires, h.terms.owner
+			one.MaxAge, one.Expires, one.Until, one.Owner = h.limits.maxAge, h.limits.expires, h.limits.refuse, h.terms.owner
 		}
 		if h.uses != nil {
 			one.Uses = h.uses.fresh.Load() + h.uses.stale.Load()

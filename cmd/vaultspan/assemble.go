@@ -120,7 +120,7 @@ func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// keep returns the vault to go on with, if its settings are what they were.
+// keep returns the vault to go on with, if its machine account is what it was.
 func (i *instance) keep(name string, settings vault.Config) *account {
 	a := i.current.vaults[name]
 	if a == nil || a.token != settings.Bitwarden.AccessToken() {
@@ -159,16 +159,19 @@ func (i *instance) secretChanged(c vault.Change) {
 }
 
 // rebind gives each vault the bindings of the configurations that requests may
-// come from: the current one, those that it followed, and more.
+// come from: the current one, those that it followed, and more. What the last of
+// them says of notes and ages goes for all.
 func (i *instance) rebind(more ...*parts) {
-	bindings := map[*account][]vault.Binding{}
+	bindings, rules := map[*account][]vault.Binding{}, map[*account]vault.Config{}
 	for _, p := range slices.Concat(i.former, []*parts{i.current}, more) {
 		of := p.bindings()
 		for name, a := range p.vaults {
 			bindings[a] = append(bindings[a], of[name]...)
+			rules[a] = p.config.Vaults[name]
 		}
 	}
 	for a, all := range bindings {
+		a.Govern(rules[a])
 		a.Rebind(all)
 	}
 }

@@ -67,7 +67,8 @@ func newWorld(ctx context.Context) (_ *world, err error) {
 	organization := emulator.AddOrganization()
 	payments, llm := organization.AddProject("payments"), organization.AddProject("llm")
 	paymentsKey, llmKey := "pay_"+rand.Text(), "sk-"+rand.Text()
-	w.secret = organization.AddSecret("PAYMENTS_API_KEY", paymentsKey, "", payments)
+	note := "The key of the payments API.\n\nvaultspan: {owner: payments team, max_age: 90d, expires: " + time.Now().AddDate(1, 0, 0).Format(time.DateOnly) + "}"
+	w.secret = organization.AddSecret("PAYMENTS_API_KEY", paymentsKey, note, payments)
 	organization.AddSecret("LLM_API_KEY", llmKey, "", llm)
 	w.accessToken = organization.AddAccount("vaultspan", payments, llm).AccessToken()
 	w.Organization = organization.ID

@@ -67,6 +67,7 @@ goes into a file of its own (mode 0600). Without one, put it there later.`,
 	flags.BoolVar(&tokenStdin, "access-token-stdin", false, "read the access token from standard input, and ask nothing")
 	c.MarkFlagDirname("dir")
 	c.MarkFlagDirname("audit-dir")
+	c.RegisterFlagCompletionFunc("admin-socket", anyFile)
 	c.RegisterFlagCompletionFunc("tokens", cobra.FixedCompletions([]string{"access", "id"}, cobra.ShellCompDirectiveNoFileComp))
 	c.RegisterFlagCompletionFunc("server", cobra.FixedCompletions([]string{"us", "eu"}, cobra.ShellCompDirectiveNoFileComp))
 	c.RegisterFlagCompletionFunc("inject", cobra.FixedCompletions([]string{"bearer", "basic", "header=", "basic=", "query=", "cookie="}, cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp))

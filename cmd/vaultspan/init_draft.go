@@ -31,7 +31,7 @@ type draft struct {
 	Issuer, Audience, Tokens, Group     string
 	Organization, Server, Vault         string
 	Upstream, SecretName, Inject, Route string
-	AuditDir                            string
+	AuditDir, AdminSocket               string
 }
 
 // question is one thing that init must know.
@@ -108,6 +108,11 @@ var questions = []question{
 		flag: "audit-dir", usage: "the `directory` of the audit log (default audit, beside the configuration)",
 		fallback: always("audit"),
 		answer:   func(d *draft) *string { return &d.AuditDir }, about: regexp.MustCompile(`^audit\.`),
+	},
+	{
+		flag: "admin-socket", usage: "the socket `file` for operators (default admin.sock, beside the configuration)",
+		fallback: always("admin.sock"),
+		answer:   func(d *draft) *string { return &d.AdminSocket }, about: regexp.MustCompile(`^admin\.socket`),
 	},
 }
 

@@ -51,7 +51,7 @@ func TestWhatInitWritesPassesCheck(t *testing.T) {
 		"basic":       {"--inject", "basic=svc"},
 		"query":       {"--inject", "query=key"},
 		"cookie":      {"--inject", "cookie=sid"},
-		"elsewhere":   {"--audit-dir", "/var/lib/vaultspan/audit"},
+		"elsewhere":   {"--audit-dir", "/var/lib/vaultspan/audit", "--admin-socket", "/run/vaultspan/admin.sock"},
 		"loopback":    {"--issuer", "http://127.0.0.1:1", "--upstream", "http://127.0.0.1:2/v1", "--secret", "prod/a/b"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -222,14 +222,14 @@ func TestInitWithoutATokenSaysWhereItGoes(t *testing.T) {
 func TestInitNamesEveryMistakeByItsFlag(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "gw")
 	_, _, err := cli(t, "init", "--yes", "--dir", dir, "--issuer", "http://login.example.com", "--tokens", "foo", "--organization", "5f1c",
-		"--server", "xx", "--vault", "x y", "--upstream", "ftp://example.com", "--secret", "payments", "--inject", "somehow", "--route", "a b", "--audit-dir", ".")
+		"--server", "xx", "--vault", "x y", "--upstream", "ftp://example.com", "--secret", "payments", "--inject", "somehow", "--route", "a b", "--audit-dir", ".", "--admin-socket", "/run/"+strings.Repeat("a", 120))
 	if err == nil {
 		t.Fatal("nothing is wrong")
 	}
 	lines := strings.Split(err.Error(), "\n")
 	for i, want := range []string{
 		"--issuer: is not https", `--tokens: "foo" is none of access, id`, "--organization: want the organization's id", "--server: want a base URL",
-		"--vault: ", `--upstream: the scheme "ftp"`, "--secret: want vault/collection/name", "--inject: want the word bearer", "--route: ", "--audit-dir: the key lies in the directory", "there is nobody to ask for --group:",
+		"--vault: ", `--upstream: the scheme "ftp"`, "--secret: want vault/collection/name", "--inject: want the word bearer", "--route: ", "--audit-dir: the key lies in the directory", "--admin-socket: is longer than the 103 bytes", "there is nobody to ask for --group:",
 	} {
 		if i >= len(lines) || !strings.HasPrefix(lines[i], want) {
 			t.Errorf("line %d is not %q:\n%v", i+1, want, err)

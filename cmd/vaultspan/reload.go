@@ -72,6 +72,7 @@ func restartFor(was, is *config.Config) []string {
 	for setting, differs := range map[string]bool{
 		"listen":       was.Listen != is.Listen,
 		"admin.listen": was.Admin.Listen != is.Admin.Listen,
+		"admin.socket": was.Admin.Socket != is.Admin.Socket,
 		"tls":          (was.TLS.Cert == "") != (is.TLS.Cert == ""),
 		"audit":        was.Audit.Dir != is.Audit.Dir || was.Audit.Mode != is.Audit.Mode || was.Audit.Wait != is.Audit.Wait || was.Audit.SegmentSize != is.Audit.SegmentSize,
 		"audit.key":    was.Audit.Key() != is.Audit.Key(),

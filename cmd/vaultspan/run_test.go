@@ -22,7 +22,7 @@ func TestHelpNamesEverySubcommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"init", "demo", "serve", "check", "audit", "schema", "completion", "version"} {
+	for _, name := range []string{"init", "demo", "serve", "check", "audit", "secrets", "schema", "completion", "version"} {
 		if !strings.Contains(out, "\n  "+name) {
 			t.Errorf("--help does not list %s:\n%s", name, out)
 		}
@@ -31,15 +31,17 @@ func TestHelpNamesEverySubcommand(t *testing.T) {
 
 func TestShellsComplete(t *testing.T) {
 	for line, want := range map[string]string{
-		"ser":                 "serve\tRun the gateway\n:4\n",
-		"serve --config ":     "yaml\nyml\n:8\n", // files of these
-		"audit verify --dir ": ":16\n",           // directories
-		"audit verify --key ": ":0\n",            // files
-		"check ":              ":4\n",            // nothing, and no files
-		"init --server ":      "us\neu\n:4\n",
-		"init --tokens ":      "access\nid\n:4\n",
-		"init --inject h":     "bearer\nbasic\nheader=\nbasic=\nquery=\ncookie=\n:6\n", // the shell picks, and no space behind it
-		"completion ":         "bash\t",
+		"ser":                      "serve\tRun the gateway\n:4\n",
+		"serve --config ":          "yaml\nyml\n:8\n", // files of these
+		"audit verify --dir ":      ":16\n",           // directories
+		"audit verify --key ":      ":0\n",            // files
+		"secrets s":                "status\tSay which version of each secret is held, how old it is, and who uses it\n:4\n",
+		"secrets status --socket ": ":0\n",
+		"check ":                   ":4\n", // nothing, and no files
+		"init --server ":           "us\neu\n:4\n",
+		"init --tokens ":           "access\nid\n:4\n",
+		"init --inject h":          "bearer\nbasic\nheader=\nbasic=\nquery=\ncookie=\n:6\n", // the shell picks, and no space behind it
+		"completion ":              "bash\t",
 	} {
 		fields := strings.Split(line, " ")
 		out, _, err := cli(t, append([]string{"__complete"}, fields...)...)
@@ -56,7 +58,7 @@ func TestShellsComplete(t *testing.T) {
 
 // Everything that a person can be shown says what it is, and how it is used.
 func TestEveryCommandIsExplained(t *testing.T) {
-	for _, command := range []string{"init", "serve", "check", "demo", "audit", "audit keygen", "audit verify", "schema", "version", "completion"} {
+	for _, command := range []string{"init", "serve", "check", "demo", "audit", "audit keygen", "audit verify", "secrets", "secrets status", "schema", "version", "completion"} {
 		out, _, err := cli(t, append(strings.Fields(command), "--help")...)
 		if err != nil || !strings.Contains(out, "Usage:\n  vaultspan "+command) || strings.Contains(out, " string ") {
 			t.Errorf("%s --help: %v\n%s", command, err, out)
@@ -72,6 +74,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{[]string{"srve"}, `unknown command "srve"`},
 		{[]string{"srve"}, "did you mean serve?"},
 		{[]string{"audit", "verfy"}, "did you mean verify?"},
+		{[]string{"secrets", "stauts"}, "did you mean status?"},
 		{[]string{"check", "extra.yaml"}, "write vaultspan check --config extra.yaml"},
 		{[]string{"version", "extra"}, "vaultspan version --help"},
 		{[]string{"serve", "--confg", "x"}, "unknown flag: --confg"},

@@ -146,7 +146,16 @@ func (s *server) listen(ctx context.Context, i *instance, tel *telemetry.Telemet
 	if err != nil {
 		return errors.Join(cannotListen("admin.listen", err), publicListener.Close())
 	}
-	failed := make(chan error, 2)
+	operators := &http.Server{Handler: s.operators(i), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
+	failed := make(chan error, 3)
+	if cfg.Admin.Socket != "" {
+		socket, err := listenSocket(cfg.Admin.Socket)
+		if err != nil {
+			return errors.Join(fmt.Errorf("admin.socket: %w", err), publicListener.Close(), adminListener.Close())
+		}
+		defer operators.Close() // removes the file
+		go func() { failed <- fmt.Errorf("admin.socket: %w", cmp.Or(operators.Serve(socket), errStopped)) }()
+	}
 	go func() {
 		if settings != nil {
 			failed <- fmt.Errorf("listen: %w", cmp.Or(public.ServeTLS(publicListener, "", ""), errStopped))

@@ -126,7 +126,7 @@ func (b *Bench) plant(ctx context.Context, secretsDir string) error {
 		"IDP": b.IdP.Issuer(), "OTHER_IDP": b.Other.Issuer(), "DEX": b.Dex.Issuer(), "OTLP_GRPC": b.OTLP.GRPC, "OTLP_HTTP": b.OTLP.HTTP,
 	}
 	for name, u := range b.Upstreams {
-		b.env[name] = u.URL
+		b.env[name], b.env[name+"_HOST"] = u.URL, strings.TrimPrefix(u.URL, "http://")
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (b *Bench) plant(ctx context.Context, secretsDir string) error {
 // Env says where everything is: SECRETS is the directory with bws-token, the
 // vault's access token, and bws-token-next, another; BW_ORG, BW_API, BW_IDENTITY and BW_ADMIN are the vault;
 // IDP and DEX the issuers; OTLP_GRPC and OTLP_HTTP the receiver; U1, U2 and U3
-// the upstreams.
+// the upstreams, and U1_HOST and so on their host:port.
 func (b *Bench) Env() map[string]string { return maps.Clone(b.env) }
 
 // Rotate gives a secret another value, which its upstream accepts from now on
@@ -146,6 +146,16 @@ func (b *Bench) Rotate(name, value string) error {
 	}
 	b.accept(name, value)
 	p.secret.Rotate(value)
+	return nil
+}
+
+// Annotate gives a secret another note.
+func (b *Bench) Annotate(name, note string) error {
+	p, ok := b.secrets[name]
+	if !ok {
+		return fmt.Errorf("no secret %s on the bench", name)
+	}
+	p.secret.Annotate(note)
 	return nil
 }
 
