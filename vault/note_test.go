@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -46,6 +47,23 @@ func TestTheNoteNarrowsWhereASecretGoes(t *testing.T) {
 			t.Errorf("%q: %v", note, err)
 		}
 	}
+}
+
+// What docs/secrets.md shows, is read as it says.
+func TestTheNoteInTheDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../docs/secrets.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, note, _ := strings.Cut(string(text), "\n```\n")
+	note, _, _ = strings.Cut(note, "\n```\n")
+	synctest.Test(t, func(t *testing.T) {
+		v, err := noted(t, note, func(s *vault.Setup) { s.Bindings[0].Destination.Host = "api.stripe.com" })
+		one := v.Status().Secrets[0]
+		if err != nil || one.Owner != "payments team" || one.MaxAge.Refuse != 90*day || !one.Expires.Equal(time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)) {
+			t.Errorf("%v, %+v", err, one)
+		}
+	})
 }
 
 // K08, J32: a destination that a note does not list closes the route, and so
