@@ -235,7 +235,7 @@ func (h *holding) overlapped(b Binding, got held) *holding {
 		return nil
 	}
 	old := *h
-	old.version, old.confirmed, old.until = got.before, got.replaced, got.replaced.Add(b.Overlap)
+	old.version, old.until = got.before, got.replaced.Add(b.Overlap) // the vault is as fresh as for the current one
 	old.limits = limitsOf(old.version.changed, h.limits.maxAge, h.limits.expires)
 	var err error
 	if old.worn, err = b.Inject.wear(old.version.reveal()); err != nil {

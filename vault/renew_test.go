@@ -97,7 +97,7 @@ func TestTheVersionBeforeIsUsableWhileItOverlaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccount()
 		s := setup(a)
-		s.Bindings[0].Overlap = time.Minute
+		s.Bindings[0].Overlap = time.Hour // longer than max_stale
 		v := open(t, s)
 		first := lease(t, v, stripeRef)
 		time.Sleep(time.Second)
@@ -112,7 +112,11 @@ func TestTheVersionBeforeIsUsableWhileItOverlaps(t *testing.T) {
 		if err != nil || authorization(t, before) != "Bearer CANARY-stripe-1" || before.Version() != first.Version() {
 			t.Fatalf("the version before: %v, %v", before, err)
 		}
-		time.Sleep(61 * time.Second)
+		time.Sleep(58 * time.Minute)
+		if l, err := v.Renew(t.Context(), second); err != nil || l.Version() != first.Version() {
+			t.Errorf("late in the overlap: %v, %v", l, err)
+		}
+		time.Sleep(2 * time.Minute)
 		if l, err := v.Renew(t.Context(), second); !errors.Is(err, vault.ErrUnchanged) {
 			t.Errorf("after the overlap: %v, %v", l, err)
 		}
