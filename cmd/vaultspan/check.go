@@ -38,6 +38,9 @@ secret that does not exist or whose name matches two.`,
 
 // check prints every problem.
 func (p *program) check(ctx context.Context, path string, online bool) error {
+	if err := p.conceal(); err != nil {
+		return err
+	}
 	cfg, problems := p.examine(ctx, path)
 	if online && cfg != nil {
 		problems = config.AllProblems(path, problems, p.checkOnline(ctx, cfg, problems))

@@ -39,6 +39,9 @@ where, audit: and telemetry: are read at the start only.`,
 		Example: "  vaultspan serve --config /etc/vaultspan/vaultspan.yaml",
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := p.conceal(); err != nil {
+				return err
+			}
 			cfg, err := p.load(c.Context(), s.path)
 			if err != nil {
 				return err

@@ -32,6 +32,9 @@ type Run struct {
 	Dir     string
 	Env     []string
 	Log     string // the file that its output is added to
+	// Attr is how the process is started, as somebody else for one. Default:
+	// as this one.
+	Attr *syscall.SysProcAttr
 }
 
 // Gateway is a running gateway process.
@@ -55,7 +58,7 @@ func (b *Bench) Serve(ctx context.Context, run Run) (*Gateway, error) {
 	output, input := io.Pipe()
 	g := &Gateway{serving: make(chan struct{}), exited: make(chan struct{})}
 	g.cmd = exec.CommandContext(ctx, run.Program, append([]string{"serve"}, run.Args...)...)
-	g.cmd.Dir, g.cmd.Env = run.Dir, run.Env
+	g.cmd.Dir, g.cmd.Env, g.cmd.SysProcAttr = run.Dir, run.Env, run.Attr
 	both := io.MultiWriter(log, input)
 	g.cmd.Stdout, g.cmd.Stderr = both, both
 	if err := g.cmd.Start(); err != nil {
