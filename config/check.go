@@ -99,18 +99,20 @@ func (c *Config) rules() policy.Rules {
 }
 
 // checkVaults keeps environments apart: two vaults on one access token would be
-// two names for the same secrets.
+// two names for the same secrets. It is known by its id: a copy with another
+// secret or key in it is that token spoilt. Whether two tokens are of one machine
+// account is for `check --online` to ask.
 func (c *Config) checkVaults(report func(path, problem string)) {
 	holder := make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(c.Vaults)) {
-		reveal := c.Vaults[name].Bitwarden.AccessToken
-		if reveal == nil {
+		id := c.Vaults[name].Bitwarden.TokenID()
+		if id == "" {
 			continue
 		}
-		if first, taken := holder[reveal()]; taken {
+		if first, taken := holder[id]; taken {
 			report("vaults."+name+".bitwarden.access_token", fmt.Sprintf("is also the access token of vault %s: give each vault a machine account of its own", first))
 		} else {
-			holder[reveal()] = name
+			holder[id] = name
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Vaults)) {
@@ -152,6 +154,23 @@ func (c *Config) checkRoles(report func(path, problem string)) {
 				report("roles."+name+".collections."+collection, missing("vault", v, slices.Sorted(maps.Keys(c.Vaults))))
 			}
 		}
+		c.checkSpan(role, under("roles."+name, report))
+	}
+}
+
+// checkSpan wants a role to reach one environment, or to say that it does not.
+func (c *Config) checkSpan(role policy.Role, report func(path, problem string)) {
+	named := make(map[string]bool)
+	for collection := range role.Collections {
+		v, _, _ := strings.Cut(collection, "/")
+		named[v] = true
+	}
+	known := slices.DeleteFunc(slices.Sorted(maps.Keys(named)), func(v string) bool { return !has(c.Vaults, v) })
+	switch {
+	case len(known) > 1 && !role.Spans:
+		report("collections", "reaches the vaults "+strings.Join(known, " and ")+", which are kept apart: make a role for each, or say spans: true if one is meant to reach them all")
+	case len(named) < 2 && role.Spans:
+		report("spans", "spans: true is for a role that reaches more than one vault: remove it, or it would let in the next one unnoticed")
 	}
 }
 
@@ -167,6 +186,7 @@ func (c *Config) checkRoutes(report func(path, problem string)) {
 		if route.Secret == "" {
 			continue
 		}
+		checkOneVault([]string{route.Secret}, at+"secret", report)
 		ref, err := vault.ParseReference(route.Secret)
 		if err != nil {
 			report(at+"secret", err.Error())
@@ -177,6 +197,24 @@ func (c *Config) checkRoutes(report func(path, problem string)) {
 			continue
 		}
 		c.checkReach(route, ref.Collection.String(), at, report)
+	}
+}
+
+// checkOneVault wants all secrets of a route in one vault: so no request holds
+// leases of two, and no connection of a route's pool carries credentials of two.
+func checkOneVault(secrets []string, path string, report func(path, problem string)) {
+	first := ""
+	for _, secret := range secrets {
+		ref, err := vault.ParseReference(secret)
+		if err != nil {
+			continue // reported by itself
+		}
+		if first == "" {
+			first = ref.Collection.Vault
+		} else if ref.Collection.Vault != first {
+			report(path, fmt.Sprintf("names secrets of the vaults %s and %s, which are kept apart: make a route for each", first, ref.Collection.Vault))
+			return
+		}
 	}
 }
 

@@ -135,7 +135,7 @@ func goodConfig(t *testing.T) string {
 // not, for a reason of another kind than the schema's.
 var beyondSchema = map[string]bool{
 	"aliases": true, "duplicates": true, "yaml-anchor": true, "yaml-broken": true, "yaml-tab": true, "yaml-two": true, "yaml-unclosed": true, // YAML itself
-	"rego": true, "references": true, "listeners-alike": true, // files, and names that lead nowhere
+	"apart": true, "rego": true, "references": true, "listeners-alike": true, // files, and names that lead nowhere
 }
 
 func TestSchemaRefusesTheConfigurationsThatLoadRefuses(t *testing.T) {
@@ -233,6 +233,7 @@ routes:
     origins: ["https://gw.example.com"]
     trace: propagate
     forwarded: send
+    cache: upstream
     tags: [a]
   - {name: bearer, match: [/bearer/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: bearer}
   - {name: word, match: [/word/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: basic}

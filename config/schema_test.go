@@ -58,6 +58,7 @@ var closed = map[string]object{
 	"authn.IssuerConfig.URL":        ref("url"),
 	"config.Config.URL":             ref("url"),
 	"policy.Member.Kind":            ref("kind"),
+	"proxy.Route.Cache":             {"enum": []string{"no-store", "upstream"}},
 	"proxy.Route.Host":              {"enum": []string{"upstream", "preserve"}},
 	"proxy.Route.Secret":            {"type": "string", "pattern": "^[^/]+/[^/]+/[^/]+$", "examples": []string{"vault/collection/name"}},
 	"proxy.Route.Upstream":          ref("url"),

@@ -18,6 +18,10 @@ type Role struct {
 	// Collections maps "vault/collection" to the methods the role may use with
 	// its secrets.
 	Collections map[string]Methods `yaml:"collections"`
+	// Spans must be true for a role whose collections are of more than one
+	// vault, and for no other: a vault is an environment, and a role that
+	// reaches two of them is to be meant. Default: false.
+	Spans bool `yaml:"spans"`
 }
 
 // Member matches an identity when every field that is given matches.

@@ -128,6 +128,7 @@ func (x *exchange) accept(res *http.Response, flow *flow) error {
 		}
 	}
 	x.route.headers.inbound(res.Header)
+	x.route.headers.caching(res.Header)
 	res.Trailer = nil // what it announces; the fields themselves are passed on when they come
 	flow.response(res)
 	return nil

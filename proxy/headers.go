@@ -60,12 +60,13 @@ func fold(name string) string {
 
 // headerPolicy says which of a caller's header fields a route forwards.
 type headerPolicy struct {
-	taken  map[string]bool // folded names: the managed ones, token places, injection places
-	inject vault.Injection
+	taken   map[string]bool // folded names: the managed ones, token places, injection places
+	inject  vault.Injection
+	noStore bool // no cache may keep a response
 }
 
 func newHeaderPolicy(r Route) headerPolicy {
-	p := headerPolicy{taken: map[string]bool{}, inject: r.Inject}
+	p := headerPolicy{taken: map[string]bool{}, inject: r.Inject, noStore: r.Cache == "no-store" || r.Cache == "" && r.Secret != ""}
 	for _, names := range [][]string{managed, r.TokenFrom, r.Inject.Places()} {
 		for _, name := range names {
 			p.taken[fold(name)] = true
@@ -136,6 +137,27 @@ func (p headerPolicy) inbound(h http.Header) {
 			h[name][i] = p.withoutParameter(value)
 		}
 	}
+}
+
+// caching takes what an upstream says to caches off its answer, and forbids all
+// of them to keep it (RFC 9111 section 5.2.2.5). What some caches read before
+// Cache-Control goes too: fields for one kind of cache (RFC 9213), and those of
+// Akamai, nginx and Varnish.
+func (p headerPolicy) caching(h http.Header) {
+	if !p.noStore {
+		return
+	}
+	for name := range h {
+		switch folded := strings.ToLower(name); folded {
+		case "expires", "pragma", "edge-control", "surrogate-control", "x-accel-expires":
+			delete(h, name)
+		default:
+			if strings.HasSuffix(folded, "cache-control") {
+				delete(h, name)
+			}
+		}
+	}
+	h["Cache-Control"] = []string{"no-store"}
 }
 
 // withoutParameter is a URL reference without the injection's parameter.

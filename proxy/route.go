@@ -70,6 +70,11 @@ type Route struct {
 	// Forwarded says whether the upstream receives X-Forwarded-For, -Host and
 	// -Proto: send or none. Default: as for trace.
 	Forwarded string `yaml:"forwarded"`
+	// Cache is no-store, which forbids every cache on the way to the caller to
+	// keep a response, whatever the upstream says, or upstream, which passes on
+	// what it says. Default: no-store for a route with a secret, since a cache in
+	// front would serve what one caller may see to another; upstream for others.
+	Cache string `yaml:"cache"`
 	// Tags are for policies: input.route.tags.
 	Tags []string `yaml:"tags"`
 }
@@ -177,6 +182,7 @@ func (r Route) Check(report func(path, problem string)) {
 	oneOf("host", r.Host, "upstream", "preserve")
 	oneOf("trace", r.Trace, "propagate", "none")
 	oneOf("forwarded", r.Forwarded, "send", "none")
+	oneOf("cache", r.Cache, "no-store", "upstream")
 	for i, p := range r.Private {
 		if p.Bits() == 0 {
 			report(fmt.Sprintf("private[%d]", i), fmt.Sprintf("%s is every address, metadata services among them: name the ranges", p))

@@ -136,6 +136,15 @@ func checkBase(path, base string, report func(path, problem string)) {
 	}
 }
 
+// TokenID is the id in the access token, which no other token has and which is
+// no secret, or "".
+func (b Bitwarden) TokenID() string {
+	if b.AccessToken == nil || !looksLikeAccessToken(b.AccessToken()) {
+		return ""
+	}
+	return strings.ToLower(strings.Split(b.AccessToken(), ".")[1])
+}
+
 func looksLikeAccessToken(s string) bool {
 	version, rest, _ := strings.Cut(s, ".")
 	id, rest, _ := strings.Cut(rest, ".")
