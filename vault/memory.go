@@ -20,8 +20,9 @@ type memory struct {
 	partial   bool      // the last snapshot lacks something: ask for all again
 	refreshed time.Time
 	failure   error
-	failures  int // in a row
-	refusals  int // of these, the last ones that said the account is not welcome
+	failures  int  // in a row
+	refusals  int  // of these, the last ones that said the account is not welcome
+	unproven  bool // the source took another's place, and brought nothing yet
 	settled   bool
 	next      chan struct{}
 }

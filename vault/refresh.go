@@ -28,6 +28,7 @@ func (v *Vault) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		case <-kick:
+		case <-v.after.wake:
 		}
 		select {
 		case <-v.kick: // this refresh grants the wish
@@ -50,6 +51,7 @@ func (v *Vault) refresh(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
+	v.succeed()
 	v.mu.Lock()
 	refs := v.known.references()
 	want := v.known.wants(refs)
@@ -78,16 +80,16 @@ func (v *Vault) settle(s Snapshot, err error, started time.Time, refs map[string
 	m := &v.known
 	before := v.view.Load()
 	m.settled = true
-	m.failure = err
+	m.failure = m.blame(err)
 	if err == nil {
-		m.failures, m.refusals = 0, 0
+		m.failures, m.refusals, m.unproven = 0, 0, false
 		v.learn(s, started, refs)
 	} else {
 		m.failures++
 		if isRefusal(err) {
 			m.refusals++
 		}
-		if m.refusals >= refusalsMost {
+		if m.refusals >= refusalsMost && !m.unproven {
 			m.forget()
 		}
 	}

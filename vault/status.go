@@ -155,7 +155,11 @@ func (v *Vault) tell(before, after *view) {
 		if after.refreshed.IsZero() {
 			message = "vault refresh fails: there is no value to serve yet"
 		}
-		v.log.WarnContext(ctx, message, "error", is, "failures", after.failures)
+		level := slog.LevelWarn
+		if errors.Is(after.failure, errSuccessor) {
+			level = slog.LevelError // it does not mend itself
+		}
+		v.log.Log(ctx, level, message, "error", is, "failures", after.failures)
 	default:
 		v.log.InfoContext(ctx, "vault refresh works again", "failures", before.failures)
 	}

@@ -68,12 +68,13 @@ type Vault struct {
 
 	view atomic.Pointer[view]
 	kick chan struct{} // holds one wish for a refresh at once
-	turn chan struct{} // held by the one call to the source
+	turn chan struct{} // held by the one call to the source, or by its change
 	stop context.CancelFunc
 	done chan struct{}
 
-	mu       sync.Mutex // of memory, and of replacing the view
+	mu       sync.Mutex // of memory, of replacing the view, and of who is next
 	known    memory
+	after    succession
 	renewals *renewals
 }
 
@@ -99,6 +100,7 @@ func Open(s Setup) (*Vault, error) {
 		now:      s.Now,
 		kick:     make(chan struct{}, 1),
 		turn:     make(chan struct{}, 1),
+		after:    succession{wake: make(chan struct{}, 1)},
 		done:     make(chan struct{}),
 	}
 	if v.log == nil {
@@ -134,6 +136,7 @@ func (v *Vault) Close() {
 	v.stop()
 	<-v.done
 	v.renewals.flights.Wait()
+	v.succeed() // for whom one waits to be released
 	v.metrics.close()
 }
 

@@ -52,11 +52,17 @@ type parts struct {
 	left          time.Time // when another took its place
 }
 
-// account is an open vault and what it was opened with.
+// account is an open vault and what it asks.
 type account struct {
 	*vault.Vault
 	source *bitwarden.Client
-	token  string
+	token  func() string // that source logs in with
+}
+
+// use goes on with another access token. What the vault holds, it keeps.
+func (a *account) use(source *bitwarden.Client, token func() string) {
+	a.Use(source, a.source.Close)
+	a.source, a.token = source, token
 }
 
 // close ends the vault and its way to the secret manager. Leases that are out
@@ -68,7 +74,8 @@ func (a *account) close() {
 
 // apply makes cfg what is served: everything is built first, then swapped at
 // once. If anything cannot be built nothing changes. Vaults whose settings are
-// the same are kept, with their values; issuers keep their keys.
+// the same are kept, with their values, also when the access token is another; issuers
+// keep their keys.
 func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 	rules := rulesOf(cfg)
 	engine, err := policy.New(ctx, rules)
@@ -84,24 +91,33 @@ func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	var opened []*account
+	renewed := map[*account]*bitwarden.Client{} // with another access token
 	undo := func() {
 		next.authenticator.Close()
+		for _, source := range renewed {
+			source.Close()
+		}
 		for _, a := range opened {
 			a.close()
 		}
 	}
 	bindings := next.bindings()
 	for name, settings := range cfg.Vaults {
-		if a := i.keep(name, settings); a != nil {
-			next.vaults[name] = a
-			continue
+		a := i.keep(name, settings)
+		if a == nil {
+			if a, err = i.open(name, settings, bindings[name]); err != nil {
+				undo()
+				return err
+			}
+			opened = append(opened, a)
+		} else if a.token() != settings.Bitwarden.AccessToken() {
+			source, err := i.source(name, settings)
+			if err != nil {
+				undo()
+				return err
+			}
+			renewed[a] = source
 		}
-		a, err := i.open(name, settings, bindings[name])
-		if err != nil {
-			undo()
-			return err
-		}
-		opened = append(opened, a)
 		next.vaults[name] = a
 	}
 	i.rebind(next)
@@ -109,6 +125,11 @@ func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 		undo()
 		i.rebind()
 		return err
+	}
+	for name, a := range next.vaults {
+		if source := renewed[a]; source != nil {
+			a.use(source, cfg.Vaults[name].Bitwarden.AccessToken)
+		}
 	}
 	last := i.current
 	last.left = time.Now()
@@ -120,14 +141,15 @@ func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// keep returns the vault to go on with, if its machine account is what it was.
+// keep returns the vault to go on with, if its machine account is asked as it was,
+// be it with another access token.
 func (i *instance) keep(name string, settings vault.Config) *account {
 	a := i.current.vaults[name]
-	if a == nil || a.token != settings.Bitwarden.AccessToken() {
+	if a == nil {
 		return nil
 	}
 	was, is := i.current.config.Vaults[name].Bitwarden, settings.Bitwarden
-	was.AccessToken, is.AccessToken = nil, nil // compared above; functions cannot be
+	was.AccessToken, is.AccessToken = nil, nil
 	if !reflect.DeepEqual(was, is) {
 		return nil
 	}
@@ -136,11 +158,9 @@ func (i *instance) keep(name string, settings vault.Config) *account {
 
 // open starts a vault on its own machine account.
 func (i *instance) open(name string, settings vault.Config, bindings []vault.Binding) (*account, error) {
-	source, err := bitwarden.New(bitwarden.Setup{
-		Name: name, Config: settings.Bitwarden, Tracer: i.tracer, Logger: i.logger, Budgets: i.budgets,
-	})
+	source, err := i.source(name, settings)
 	if err != nil {
-		return nil, fmt.Errorf("vaults.%s: %w", name, err)
+		return nil, err
 	}
 	v, err := vault.Open(vault.Setup{
 		Name: name, Config: settings, Source: source, Bindings: bindings, FingerprintKey: i.fingerprintKey,
@@ -150,7 +170,18 @@ func (i *instance) open(name string, settings vault.Config, bindings []vault.Bin
 		source.Close()
 		return nil, err
 	}
-	return &account{v, source, settings.Bitwarden.AccessToken()}, nil
+	return &account{v, source, settings.Bitwarden.AccessToken}, nil
+}
+
+// source is a way to a vault's machine account. It asks nobody yet.
+func (i *instance) source(name string, settings vault.Config) (*bitwarden.Client, error) {
+	source, err := bitwarden.New(bitwarden.Setup{
+		Name: name, Config: settings.Bitwarden, Tracer: i.tracer, Logger: i.logger, Budgets: i.budgets,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("vaults.%s: %w", name, err)
+	}
+	return source, nil
 }
 
 // secretChanged writes down that a version came, or went.

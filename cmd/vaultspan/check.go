@@ -74,10 +74,10 @@ func (p *program) checkOnline(ctx context.Context, cfg *config.Config, known con
 		}
 		cancel()
 	}
-	budgets := &bitwarden.Budgets{}
+	budgets, accounts := &bitwarden.Budgets{}, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Vaults)) {
 		if !wrong("vaults." + name) {
-			found = append(found, p.checkVault(ctx, cfg, name, budgets))
+			found = append(found, p.checkVault(ctx, cfg, name, budgets, accounts))
 		}
 	}
 	return config.AllProblems("", found...)

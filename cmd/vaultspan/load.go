@@ -69,15 +69,21 @@ func counted(n int, thing string) string {
 	return fmt.Sprintf("%d %s", n, thing)
 }
 
-// checkVault logs in and looks for every secret that a route names.
-func (p *program) checkVault(ctx context.Context, cfg *config.Config, name string, budgets *bitwarden.Budgets) error {
+// checkVault logs in and looks for every secret that a route names. accounts
+// remembers which vault has which machine account.
+func (p *program) checkVault(ctx context.Context, cfg *config.Config, name string, budgets *bitwarden.Budgets, accounts map[string]string) error {
 	path := "vaults." + name + ".bitwarden"
 	setup := bitwarden.Setup{Name: name, Config: cfg.Vaults[name].Bitwarden, Budgets: budgets}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	if err := bitwarden.Probe(ctx, setup); err != nil {
+	account, err := bitwarden.Probe(ctx, setup)
+	if err != nil {
 		return cfg.Problem(path, err.Error())
 	}
+	if first, taken := accounts[account]; taken {
+		return cfg.Problem(path+".access_token", "is another access token of the machine account of vault "+first+": give each vault a machine account of its own")
+	}
+	accounts[account] = name
 	source, err := bitwarden.New(setup)
 	if err != nil {
 		return cfg.Problem(path, err.Error())

@@ -110,9 +110,13 @@ func (b *Bench) plant(ctx context.Context, secretsDir string) error {
 	org.AddSecret("UNBOUND", unbound, "", dev)
 	b.Plant(unbound)
 
-	// Two machine accounts that read the same, to change from one to the other.
-	for name, file := range map[string]string{"gateway": "bws-token", "gateway-next": "bws-token-next"} {
-		token := org.AddAccount(name, dev, pay).AccessToken()
+	// Two machine accounts that read the same, with two tokens each, to change from
+	// one to the other.
+	gateway, next := org.AddAccount("gateway", dev, pay), org.AddAccount("gateway-next", dev, pay)
+	for file, account := range map[string]*bwemu.Account{
+		"bws-token": gateway, "bws-token-renewed": gateway.AddToken("gateway-renewed"), "bws-token-next": next, "bws-token-next-renewed": next.AddToken("gateway-next-renewed"),
+	} {
+		token := account.AccessToken()
 		_, rest, _ := strings.Cut(token, ".")
 		_, rest, _ = strings.Cut(rest, ".")
 		clientSecret, seed, _ := strings.Cut(rest, ":")
@@ -132,7 +136,8 @@ func (b *Bench) plant(ctx context.Context, secretsDir string) error {
 }
 
 // Env says where everything is: SECRETS is the directory with bws-token, the
-// vault's access token, and bws-token-next, another; BW_ORG, BW_API, BW_IDENTITY and BW_ADMIN are the vault;
+// vault's access token, bws-token-renewed, another of the same machine account, and
+// bws-token-next and bws-token-next-renewed, those of another; BW_ORG, BW_API, BW_IDENTITY and BW_ADMIN are the vault;
 // IDP and DEX the issuers; OTLP_GRPC and OTLP_HTTP the receiver; U1, U2 and U3
 // the upstreams, and U1_HOST and so on their host:port.
 func (b *Bench) Env() map[string]string { return maps.Clone(b.env) }

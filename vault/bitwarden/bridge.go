@@ -64,8 +64,12 @@ func routes() []*route {
 	const of = "/organizations/{organization}"
 	return []*route{
 		{service: "identity", method: http.MethodPost, template: "/connect/token", spending: login, limit: maxReply,
-			accept: func(b *bridge, _ *call, body []byte) ([]byte, error) {
-				return rewrite(body, func(t tokenReply) error { return t.check(b.organization) })
+			accept: func(b *bridge, c *call, body []byte) ([]byte, error) {
+				return rewrite(body, func(t tokenReply) error {
+					claims, err := t.check(b.organization)
+					c.loggedIn(claims.Subject)
+					return err
+				})
 			}},
 		{service: "api", method: http.MethodGet, template: of + "/projects", limit: maxList,
 			accept: func(_ *bridge, c *call, body []byte) ([]byte, error) {

@@ -25,6 +25,7 @@ type call struct {
 	atLogin  bool               // that hop was a login
 	secrets  []secretRow        // of a list or sync: the SDK leaves out projects and dates
 	projects []project          // of a list
+	account  string             // of the last login: the machine account's id
 	answered bool               // the SDK was given something
 	asOf     time.Time          // of the last hop
 }
@@ -41,6 +42,12 @@ func (c *call) note(secrets []secretRow, projects []project) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.secrets, c.projects = secrets, projects
+}
+
+func (c *call) loggedIn(account string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.account = account
 }
 
 func (c *call) saw(asOf time.Time) {

@@ -85,11 +85,12 @@ func (c *Client) Read(ctx context.Context, id string) (vault.Secret, trace.SpanC
 }
 
 // Probe logs in and looks whether the machine account sees a project: what
-// `check --online` asks. Its error says in one line what to do.
-func Probe(ctx context.Context, s Setup) error {
+// `check --online` asks. It returns the account's id, which is the same for all
+// its access tokens. Its error says in one line what to do.
+func Probe(ctx context.Context, s Setup) (account string, err error) {
 	c, err := New(s)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer c.Close()
 	c.mu.Lock()
@@ -99,11 +100,11 @@ func Probe(ctx context.Context, s Setup) error {
 	end(failure)
 	switch {
 	case failure != nil:
-		return failure
+		return "", failure
 	case len(projects) == 0:
-		return &vault.SourceError{Reason: vault.Forbidden, Err: errors.New("the machine account sees no project: give it read access to one in Secrets Manager")}
+		return "", &vault.SourceError{Reason: vault.Forbidden, Err: errors.New("the machine account sees no project: give it read access to one in Secrets Manager")}
 	}
-	return nil
+	return c.session.account, nil
 }
 
 // trace begins a trace of its own, and the time that its work may take.

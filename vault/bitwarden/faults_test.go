@@ -303,7 +303,7 @@ func TestAccessTokensThatDoNotFit(t *testing.T) {
 		{"no project", func(w *world) { w.account.Reads() }, vault.Forbidden, "no project"},
 	} {
 		w := newWorld(t, test.change)
-		err := bitwarden.Probe(t.Context(), w.setup)
+		_, err := bitwarden.Probe(t.Context(), w.setup)
 		failure, ok := err.(*vault.SourceError)
 		if !ok || failure.Reason != test.reason || !strings.Contains(failure.Error(), test.says) {
 			t.Errorf("%s: Probe = %v; want %s, %q", test.name, err, test.reason, test.says)
@@ -314,8 +314,18 @@ func TestAccessTokensThatDoNotFit(t *testing.T) {
 			}
 		}
 	}
+	// Its id is that of the machine account, not of the token.
 	w := newWorld(t)
-	if err := bitwarden.Probe(t.Context(), w.setup); err != nil {
-		t.Errorf("Probe of a working account: %v", err)
+	account, err := bitwarden.Probe(t.Context(), w.setup)
+	if err != nil || account == "" {
+		t.Errorf("Probe of a working account: %q, %v", account, err)
+	}
+	w.setup.Config.AccessToken = w.account.AddToken("again").AccessToken
+	if again, err := bitwarden.Probe(t.Context(), w.setup); err != nil || again != account {
+		t.Errorf("another token of it: %q, want %q, %v", again, account, err)
+	}
+	w.setup.Config.AccessToken = w.org.AddAccount("another", w.payments).AccessToken
+	if other, err := bitwarden.Probe(t.Context(), w.setup); err != nil || other == account || other == "" {
+		t.Errorf("another account: %q, want not %q, %v", other, account, err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/vaultspan/vaultspan/vault"
 )
 
@@ -27,5 +29,10 @@ func (*Client) Fetch(context.Context, time.Time, func(vault.Ref) bool) (vault.Sn
 	return vault.Snapshot{}, &vault.SourceError{Reason: vault.Unreachable, Err: errNoCgo}
 }
 
+// Read says that the SDK is missing.
+func (*Client) Read(context.Context, string) (vault.Secret, trace.SpanContext, error) {
+	return vault.Secret{}, trace.SpanContext{}, &vault.SourceError{Reason: vault.Unreachable, Err: errNoCgo}
+}
+
 // Probe says that the SDK is missing.
-func Probe(context.Context, Setup) error { return errNoCgo }
+func Probe(context.Context, Setup) (string, error) { return "", errNoCgo }

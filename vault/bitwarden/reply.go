@@ -114,34 +114,35 @@ func rewrite[T any](body []byte, check func(T) error) ([]byte, error) {
 const maxLifetime = 24 * 60 * 60
 
 // check refuses a token reply that the SDK could not survive, or should not
-// use: a reply without encrypted_payload ends the process.
-func (t tokenReply) check(organization string) error {
+// use: a reply without encrypted_payload ends the process. It returns what the
+// bearer token says, which nobody has verified.
+func (t tokenReply) check(organization string) (bearerClaims, error) {
+	var claims bearerClaims
 	if t.ExpiresIn < 1 || t.ExpiresIn > maxLifetime || !strings.EqualFold(t.TokenType, "Bearer") || !isEncString(t.EncryptedPayload) {
-		return errShape
+		return claims, errShape
 	}
 	parts := strings.Split(t.AccessToken, ".")
 	if len(parts) != 3 {
-		return errShape
+		return claims, errShape
 	}
-	var claims bearerClaims
 	for i, part := range parts {
 		raw, err := base64.RawURLEncoding.DecodeString(part)
 		if err != nil {
-			return errShape
+			return claims, errShape
 		}
 		if i == 1 {
 			if claims, err = parse[bearerClaims](raw); err != nil {
-				return errShape
+				return claims, errShape
 			}
 		}
 	}
 	if claims.Expires < 1 || claims.Subject == "" || len(claims.Scope) == 0 || !isUUID(claims.Organization) {
-		return errShape
+		return claims, errShape
 	}
 	if !strings.EqualFold(claims.Organization, organization) {
-		return errOtherOrg
+		return claims, errOtherOrg
 	}
-	return nil
+	return claims, nil
 }
 
 // The checks look at ids only: a damaged ciphertext is one project's or one

@@ -22,7 +22,7 @@ func FuzzReply(f *testing.F) {
 	f.Add([]byte(`{"data":[{"id":"` + anOrganization + `","organizationId":"` + anOrganization + `","key":"2.x","projects":[]}]}`))
 	f.Add([]byte(`{"hasChanges":true,"secrets":{"data":[]}}`))
 	f.Add([]byte("{\"hasChanges\":false,\"x\":\"\xff\"}"))
-	token := func(t tokenReply) error { return t.check(anOrganization) }
+	token := func(t tokenReply) error { _, err := t.check(anOrganization); return err }
 	if _, err := rewrite([]byte(aToken), token); err != nil {
 		f.Fatalf("a good token reply: %v", err)
 	}

@@ -16,6 +16,7 @@ import (
 type session struct {
 	open    bool      // a login succeeded and no 401 came since
 	fresh   bool      // logged in during this Fetch: not again
+	account string    // the machine account's id, as of the last login
 	refused int       // logins in a row that the server did not accept
 	after   time.Time // no login before
 }
@@ -67,7 +68,7 @@ func (c *Client) login(ctx context.Context) *vault.SourceError {
 		}
 	}
 	c.session.open = false
-	_, _, failure := do(ctx, c, func(sdk client) (struct{}, error) {
+	_, seen, failure := do(ctx, c, func(sdk client) (struct{}, error) {
 		return struct{}{}, sdk.AccessTokenLogin(c.plan.Config.AccessToken(), nil) // no state file: it "logs in" after a revocation
 	})
 	if failure != nil && errors.Is(failure, errSDK) {
@@ -81,7 +82,7 @@ func (c *Client) login(ctx context.Context) *vault.SourceError {
 	if failure != nil {
 		return failure
 	}
-	c.session.open, c.session.fresh = true, true
+	c.session.open, c.session.fresh, c.session.account = true, true, seen.account
 	return nil
 }
 

@@ -77,7 +77,7 @@ func TestOwnCertificateAuthority(t *testing.T) {
 	defer server.Close()
 	w.setup.Config.API, w.setup.Config.Identity = server.URL+"/api", server.URL+"/identity"
 
-	err := bitwarden.Probe(t.Context(), w.setup)
+	_, err := bitwarden.Probe(t.Context(), w.setup)
 	if failure, ok := err.(*vault.SourceError); !ok || failure.Reason != vault.Unreachable || !strings.Contains(err.Error(), "set ca") {
 		t.Errorf("a certificate of nobody: %v", err)
 	}
@@ -86,7 +86,7 @@ func TestOwnCertificateAuthority(t *testing.T) {
 	if err := os.WriteFile(w.setup.Config.CA, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := bitwarden.Probe(t.Context(), w.setup); err != nil {
+	if _, err := bitwarden.Probe(t.Context(), w.setup); err != nil {
 		t.Errorf("with its authority: %v", err)
 	}
 }

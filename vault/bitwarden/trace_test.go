@@ -92,7 +92,7 @@ func TestProbeIsALogin(t *testing.T) {
 	recorder := tracetest.NewSpanRecorder()
 	w := newWorld(t)
 	w.setup.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
-	if err := bitwarden.Probe(t.Context(), w.setup); err != nil {
+	if _, err := bitwarden.Probe(t.Context(), w.setup); err != nil {
 		t.Fatal(err)
 	}
 	if spans := recorder.Ended(); spans[len(spans)-1].Name() != attr.SpanLogin || spans[0].SpanKind() != trace.SpanKindClient {

@@ -10,16 +10,17 @@ import (
 	"time"
 )
 
-// An Account is a machine account: it may read some projects of one
-// organization.
+// An Account is a machine account with one of its access tokens: it may read
+// some projects of one organization.
 type Account struct {
-	ClientID string
+	ClientID string // of the access token: each has another
 
+	id      string // of the machine account
 	org     *Organization
 	name    string
 	secret  string
 	seed    [16]byte
-	reads   []*Project
+	reads   *[]*Project // the same for all tokens of a machine account
 	revoked bool
 }
 
@@ -32,14 +33,24 @@ type session struct {
 // AddAccount adds a machine account with an access token that reads the
 // projects. In a fixed organization the token follows from the names.
 func (o *Organization) AddAccount(name string, reads ...*Project) *Account {
-	a := &Account{ClientID: newID(), org: o, name: name, secret: rand.Text(), reads: reads}
+	a := &Account{ClientID: newID(), id: newID(), org: o, name: name, secret: rand.Text(), reads: &reads}
 	rand.Read(a.seed[:])
 	if o.fixed {
+		a.id = uuid([16]byte(o.derive("account", name)))
 		a.ClientID, a.secret = uuid([16]byte(o.derive("client", name))), hex.EncodeToString(o.derive("secret", name))
 		a.seed = [16]byte(o.derive("seed", name))
 	}
 	o.change(func(time.Time) { o.emulator.accounts[a.ClientID] = a })
 	return a
+}
+
+// AddToken adds another access token to a machine account. The name is the
+// token's, for the admin.
+func (a *Account) AddToken(name string) *Account {
+	another := &Account{ClientID: newID(), id: a.id, org: a.org, name: name, secret: rand.Text(), reads: a.reads}
+	rand.Read(another.seed[:])
+	a.org.change(func(time.Time) { a.org.emulator.accounts[another.ClientID] = another })
+	return another
 }
 
 // AccessToken returns what the account logs in with, as Bitwarden shows it once
@@ -52,7 +63,7 @@ func (a *Account) AccessToken() string {
 
 // Reads replaces the projects that the account may read.
 func (a *Account) Reads(projects ...*Project) {
-	a.org.change(func(time.Time) { a.reads = projects })
+	a.org.change(func(time.Time) { *a.reads = projects })
 }
 
 // Revoke withdraws the access token and ends its sessions.
@@ -76,7 +87,7 @@ func (a *Account) EndSessions() {
 
 // sees reports whether the account may read s; the emulator's lock is held.
 func (a *Account) sees(s *Secret) bool {
-	return s.org == a.org && slices.ContainsFunc(s.projects, func(p *Project) bool { return slices.Contains(a.reads, p) })
+	return s.org == a.org && slices.ContainsFunc(s.projects, func(p *Project) bool { return slices.Contains(*a.reads, p) })
 }
 
 // login makes a session and the token reply; the emulator's lock is held.
@@ -84,7 +95,7 @@ func (a *Account) login() map[string]any {
 	e := a.org.emulator
 	expires := e.now().Add(e.lifetime)
 	claims := map[string]any{
-		"iss": "bwemu", "sub": a.ClientID, "client_id": a.ClientID, "organization": a.org.ID,
+		"iss": "bwemu", "sub": a.id, "client_id": a.ClientID, "organization": a.org.ID,
 		"nbf": e.now().Unix(), "exp": expires.Unix(), "scope": []string{"api.secrets"}, "jti": rand.Text(),
 	}
 	bearer := segment(map[string]any{"alg": "RS256", "typ": "at+jwt"}) + "." + segment(claims) + "." + rand.Text()

@@ -96,7 +96,7 @@ func (e *Emulator) authenticated(answer func(*Account, *http.Request) reply) fun
 func (e *Emulator) projects(a *Account, _ *http.Request) reply {
 	data := []any{}
 	for _, p := range a.org.projects {
-		if slices.Contains(a.reads, p) {
+		if slices.Contains(*a.reads, p) {
 			data = append(data, p.row())
 		}
 	}
@@ -104,7 +104,7 @@ func (e *Emulator) projects(a *Account, _ *http.Request) reply {
 }
 
 func (e *Emulator) project(a *Account, r *http.Request) reply {
-	for _, p := range a.reads {
+	for _, p := range *a.reads {
 		if p.ID == r.PathValue("id") && slices.Contains(a.org.projects, p) {
 			return reply{http.StatusOK, p.row()}
 		}
