@@ -20,6 +20,10 @@ import (
 // counts by the caller's address, not by the account, so all vaults of a
 // process share one Budgets. The zero value is ready.
 type Budgets struct {
+	// Times multiplies what a server is asked at most, for a server of a test
+	// that counts nothing. Default: 1.
+	Times int
+
 	mu      sync.Mutex
 	servers map[string]*budget
 }
@@ -52,12 +56,11 @@ func (b *Budgets) of(u *url.URL) *budget {
 	}
 	host := strings.ToLower(u.Host)
 	if b.servers[host] == nil {
-		minutely := func(n float64) rate.Limit { return rate.Limit(n / 60) }
-		b.servers[host] = &budget{limits: [3]*rate.Limiter{
-			get:   rate.NewLimiter(minutely(100), 20),
-			post:  rate.NewLimiter(minutely(36), 4),
-			login: rate.NewLimiter(minutely(3), 5),
-		}}
+		times := max(b.Times, 1)
+		minutely := func(n float64, bucket int) *rate.Limiter {
+			return rate.NewLimiter(rate.Limit(n/60*float64(times)), bucket*times)
+		}
+		b.servers[host] = &budget{limits: [3]*rate.Limiter{get: minutely(100, 20), post: minutely(36, 4), login: minutely(3, 5)}}
 	}
 	return b.servers[host]
 }

@@ -33,7 +33,7 @@ func TestHangEndsAtTheDeadline(t *testing.T) { // FB03
 			w.emulator.Fault(bwemu.Fault{Endpoint: endpoint, Hang: true})
 			w.fails(vault.Unreachable) // from here on, what is started stays
 			goroutines, threads := runtime.NumGoroutine(), threadsOf(t)
-			for range 3 {
+			for range max(3, *refreshes/24) { // an hour of a day's
 				begun := time.Now()
 				failure := w.fails(vault.Unreachable)
 				if took := time.Since(begun); took > soon {
