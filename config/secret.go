@@ -50,6 +50,7 @@ func (d *decoder) secret(n *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	value := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	clear(text)
 	if value == "" {
 		d.wrong(n, path, m[2]+": the file is empty", "")
 		return

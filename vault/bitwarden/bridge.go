@@ -150,6 +150,7 @@ func (b *bridge) serve(route *route, w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Write(body)
+	clear(body) // of a login: the session's bearer token
 }
 
 // forward makes the hop for a request of the SDK and returns the answer as the
@@ -171,6 +172,7 @@ func (b *bridge) forward(c *call, route *route, target *url.URL, r *http.Request
 	}
 	c.saw(answer.asOf)
 	body, err := route.accept(b, c, answer.body)
+	clear(answer.body) // what was parsed of it is apart
 	switch {
 	case errors.Is(err, errOtherOrg):
 		return nil, &vault.SourceError{Reason: vault.Forbidden, Status: http.StatusOK, Err: err}

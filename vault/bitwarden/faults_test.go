@@ -29,7 +29,10 @@ const soon = 10 * time.Second
 func TestHangEndsAtTheDeadline(t *testing.T) { // FB03
 	for _, endpoint := range fetching {
 		t.Run(string(endpoint), func(t *testing.T) {
-			w := newWorld(t, func(w *world) { w.setup.Config.Timeout = 200 * time.Millisecond })
+			w := newWorld(t, func(w *world) {
+				w.setup.Config.Timeout = 200 * time.Millisecond
+				w.setup.Budgets = &bitwarden.Budgets{Times: 1000}
+			})
 			w.emulator.Fault(bwemu.Fault{Endpoint: endpoint, Hang: true})
 			w.fails(vault.Unreachable) // from here on, what is started stays
 			goroutines, threads := runtime.NumGoroutine(), threadsOf(t)
@@ -46,6 +49,7 @@ func TestHangEndsAtTheDeadline(t *testing.T) { // FB03
 			if now := runtime.NumGoroutine(); now > goroutines+5 {
 				t.Errorf("%d goroutines became %d", goroutines, now)
 			}
+			t.Logf("%d goroutines became %d, %d threads %d", goroutines, runtime.NumGoroutine(), threads, threadsOf(t))
 			if now := threadsOf(t); now > threads+5 {
 				t.Errorf("%d threads became %d", threads, now)
 			}
