@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"testing"
@@ -30,9 +31,7 @@ func TestNoCacheKeepsWhatACredentialBought(t *testing.T) {
 	b.u1.handler = func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Etag", `"1"`)
 		if r.URL.Path != "/silent" {
-			for name, values := range theirs {
-				w.Header()[name] = values
-			}
+			maps.Copy(w.Header(), theirs)
 		}
 		switch r.URL.Path {
 		case "/304":

@@ -77,7 +77,7 @@ func (b *budget) spend(ctx context.Context, s spending) *vault.SourceError {
 	}
 	place := b.limits[s].Reserve()
 	wait := place.Delay()
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+	if deadline, ok := ctx.Deadline(); ok && wait > 0 && time.Until(deadline) < wait {
 		place.Cancel()
 		return throttled(wait, errors.New("our own budget of requests to this server is used up"))
 	}
