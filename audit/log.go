@@ -165,7 +165,7 @@ func (l *Log) intent(ctx context.Context, e Event) (Receipt, error) {
 // attempt is not written.
 func (l *Log) Outcome(e Event) {
 	e.Kind = KindOutcome
-	en := &entry{kind: KindOutcome, attempt: e.Attempt, body: appendBody(make([]byte, 0, 320), &e)}
+	en := &entry{kind: KindOutcome, attempt: e.Attempt, body: appendBody(make([]byte, 0, 640), &e)}
 	if err := l.queue.outcome(en, l.moment); err != nil {
 		l.metrics.lost(KindOutcome)
 		l.logger.Error("audit outcome was not recorded", "attempt", e.Attempt, "error", err)

@@ -13,6 +13,7 @@ import (
 
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/vaultspan/vaultspan/audit"
 	"github.com/vaultspan/vaultspan/telemetry/attr"
@@ -60,11 +61,12 @@ func (x *exchange) intend(lease *vault.Lease, to vault.Destination) *refused {
 // open starts the attempt's span, beside those of the steps before it. There is
 // no URL on it: paths may hold what callers type, queries may hold keys.
 func (x *exchange) open(ctx context.Context, a *attempt) context.Context {
-	ctx, a.span = x.gateway.tracer().Start(trace.ContextWithSpan(ctx, x.span), x.method()+" "+a.destination.Host,
-		trace.WithSpanKind(trace.SpanKindClient))
-	if !a.span.IsRecording() {
+	ctx = trace.ContextWithSpan(ctx, x.span)
+	if !x.span.IsRecording() { // an upstream that is told of the trace is told of its root
+		a.span = noop.Span{}
 		return ctx
 	}
+	ctx, a.span = x.gateway.tracer().Start(ctx, x.method()+" "+a.destination.Host, trace.WithSpanKind(trace.SpanKindClient))
 	a.span.SetAttributes(
 		attr.HTTPRequestMethod.String(x.method()),
 		attr.URLScheme.String(a.destination.Scheme),
