@@ -65,7 +65,7 @@ var closed = map[string]object{
 	"proxy.Route.Trace":             {"enum": []string{"propagate", "none"}},
 	"proxy.Route.Forwarded":         {"enum": []string{"send", "none"}},
 	"proxy.Route.Methods":           ref("method"),
-	"proxy.Route.TokenFrom":         {"enum": []string{"x-api-key", "x-goog-api-key", "api-key", "proxy-authorization"}},
+	"proxy.Route.TokenFrom":         {"enum": []string{"x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "x-amz-security-token"}},
 	"telemetry.Config.Identities":   {"enum": []string{"pseudonymous", "plain"}},
 	"telemetry.Config.Sample":       {"type": "number", "minimum": 0, "maximum": 1},
 	"telemetry.OTLP.Endpoint":       ref("url"),

@@ -144,7 +144,7 @@ func (x *exchange) try(r *http.Request) (*http.Response, error) {
 	a := x.attempt
 	if a.lease != nil {
 		if err := a.lease.Authorize(r); err != nil {
-			return nil, &leaseError{err}
+			return nil, err
 		}
 	}
 	started := time.Now()

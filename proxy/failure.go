@@ -22,11 +22,6 @@ const (
 // and nobody is told.
 var clientAbort = Refusal{499, "client-abort", "the caller went away"}
 
-// leaseError says that the Lease refused the outgoing request.
-type leaseError struct{ err error }
-
-func (e *leaseError) Error() string { return e.err.Error() }
-
 // errUpgrade ends an exchange in which the upstream switched protocols without
 // need, or to something else.
 var errUpgrade = errors.New("the upstream switched protocols in a way that was not asked for")
@@ -38,11 +33,8 @@ func classify(err error) *refused {
 	if e, ok := errors.AsType[*refusedError](err); ok {
 		return e.refused
 	}
-	if lease, ok := errors.AsType[*leaseError](err); ok {
-		if e, ok := errors.AsType[*vault.LeaseError](lease.err); ok && e.Reason == vault.Reserved {
-			return parameterReserved.from(lease)
-		}
-		return secretNotBound.from(lease)
+	if e, ok := errors.AsType[*vault.LeaseError](err); ok {
+		return unauthorized(e)
 	}
 	if errors.Is(err, errForbiddenAddress) {
 		return upstreamForbidden.from(err)
@@ -72,4 +64,20 @@ func classify(err error) *refused {
 		return upstreamUnreachable.from(op)
 	}
 	return upstreamReset.from(fmt.Errorf("exchange broke off (%T)", err))
+}
+
+// unauthorized translates why a Lease did not authorise the outgoing request, or
+// not to its last byte.
+func unauthorized(e *vault.LeaseError) *refused {
+	switch e.Reason {
+	case vault.Reserved:
+		return parameterReserved.from(e)
+	case vault.Unsignable:
+		return payloadUnsignable.because(e.Err.Error())
+	case vault.TooLarge:
+		return bodyTooLarge.because(e.Err.Error())
+	case vault.NoCredential:
+		return noCredential.from(e)
+	}
+	return secretNotBound.from(e)
 }

@@ -136,7 +136,7 @@ func (x *exchange) match() *refused {
 	if rest, ok := strings.CutPrefix(x.target.path, x.route.Strip); !ok || x.route.Strip != "" && rest != "" && rest[0] != '/' {
 		return targetNoncanonical.because("the path spells the route's prefix in another way")
 	}
-	if _, reserved := x.route.Inject.CutQuery(x.target.raw); reserved {
+	if x.route.Inject.Reserves(x.target.raw) {
 		return parameterReserved.because("")
 	}
 	if x.websocket && !x.originAllowed() {

@@ -25,6 +25,7 @@ var (
 	malformedBody        = Refusal{400, "malformed-body", "the request body could not be read to its end"}
 	upgradeUnsupported   = Refusal{400, "upgrade-unsupported", "only an upgrade to websocket is supported"}
 	parameterReserved    = Refusal{400, "parameter-reserved", "the query has a parameter that is the gateway's to set"}
+	payloadUnsignable    = Refusal{400, "payload-unsignable", "the request's body cannot be signed for the upstream as it is"}
 	noCredentials        = Refusal{401, "no-credentials", "a bearer token is needed here"}
 	tokenExpired         = Refusal{401, "token-expired", "the token has expired"}
 	tokenInvalid         = Refusal{401, "token-invalid", "the token was not accepted"}
@@ -60,7 +61,7 @@ var (
 // keep it true.
 func Refusals() []Refusal {
 	return []Refusal{
-		targetNoncanonical, authorityMismatch, ambiguousCredentials, malformedToken, malformedBody, upgradeUnsupported, parameterReserved,
+		targetNoncanonical, authorityMismatch, ambiguousCredentials, malformedToken, malformedBody, upgradeUnsupported, parameterReserved, payloadUnsignable,
 		noCredentials, tokenExpired, tokenInvalid, issuerUnknown,
 		denied, secretNotBound, originDenied,
 		noRoute, methodNotAllowed, callerTimeout, bodyTooLarge, expectationFailed, misdirected, headersTooLarge,

@@ -44,7 +44,8 @@ type Route struct {
 	Methods []string `yaml:"methods"`
 	// TokenFrom lists more header fields a caller may carry its token in, for
 	// clients that cannot set Authorization: x-api-key, x-goog-api-key, api-key,
-	// proxy-authorization.
+	// proxy-authorization, and x-amz-security-token, where SDKs of AWS send the
+	// session token of their credentials.
 	TokenFrom []string `yaml:"token_from"`
 	// Private lists the private ranges the upstream may resolve to. Without it
 	// only public addresses are dialed; loopback only when upstream says so.
@@ -140,6 +141,7 @@ var defaultMethods = []string{
 // tokenHeaders are the places token_from may name, with the scheme each has.
 var tokenHeaders = map[string]string{
 	"x-api-key": "", "x-goog-api-key": "", "api-key": "", "proxy-authorization": "Bearer",
+	"x-amz-security-token": "",
 }
 
 // Check reports everything that is wrong with the route by itself.
@@ -166,7 +168,7 @@ func (r Route) Check(report func(path, problem string)) {
 	}
 	for i, place := range r.TokenFrom {
 		if _, ok := tokenHeaders[strings.ToLower(place)]; !ok {
-			report(fmt.Sprintf("token_from[%d]", i), fmt.Sprintf("%q cannot carry a token: write x-api-key, x-goog-api-key, api-key or proxy-authorization", place))
+			report(fmt.Sprintf("token_from[%d]", i), fmt.Sprintf("%q cannot carry a token: write x-api-key, x-goog-api-key, api-key, proxy-authorization or x-amz-security-token", place))
 		}
 	}
 	for i, origin := range r.Origins {
@@ -280,7 +282,7 @@ func (r Route) checkCredential(report func(path, problem string)) {
 	hasInject := r.Inject != vault.Injection{}
 	switch {
 	case r.Secret != "" && !hasInject:
-		report("inject", "a secret needs inject: bearer, or one of {header: NAME}, {basic: {user: NAME}}, {query: NAME} and {cookie: NAME}")
+		report("inject", "a secret needs inject: bearer, {header: NAME}, or another way: see docs/injection.md")
 	case r.Secret == "" && hasInject:
 		report("inject", "there is no secret to inject: add secret: vault/collection/name")
 	case hasInject:

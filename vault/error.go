@@ -30,6 +30,12 @@ const (
 	// Reserved: the request has a parameter where the credential goes. Which of
 	// the two a server would read is its affair, and the query is the caller's.
 	Reserved LeaseReason = "reserved"
+	// Unsignable: the credential signs, and the request says of its body what
+	// cannot be signed, or what is not so.
+	Unsignable LeaseReason = "unsignable"
+	// TooLarge: the credential signs, and would have to hold more of the body
+	// than it may.
+	TooLarge LeaseReason = "too-large"
 )
 
 // Error implements error.

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
 // Injection says how an upstream wants its credential: the word bearer or
-// basic, or exactly one of header, basic, query and cookie. The zero Injection
-// carries nothing anywhere.
+// basic, or exactly one of header, basic, query, cookie and sigv4. The zero
+// Injection carries nothing anywhere.
 type Injection struct {
 	// Header names the header that carries the credential. The caller's own is
 	// removed, however it is spelled.
@@ -27,6 +28,9 @@ type Injection struct {
 	// Cookie names the cookie that carries the credential. The caller's own of
 	// this name is removed, and the upstream cannot set it at the caller.
 	Cookie string `yaml:"cookie"`
+	// SigV4 is for services of AWS, and those that speak as they do: the gateway
+	// signs each request.
+	SigV4 SigV4 `yaml:"sigv4"`
 	// Format is the value of the header, parameter or cookie. {secret}, once,
 	// stands for the secret. If the secret is a JSON object, {token} stands for
 	// its field token, as in "{username}:{token}": a field is text, and is
@@ -66,12 +70,15 @@ func (i *Injection) UnmarshalText(text []byte) error {
 }
 
 // ways are all there are to write an injection.
-const ways = `the word bearer or basic, or one of {header: NAME, format: "Token {secret}"}, {basic: {user: NAME}}, {query: NAME} and {cookie: NAME}`
+const ways = `the word bearer or basic, or one of {header: NAME, format: "Token {secret}"}, {basic: {user: NAME}}, {query: NAME}, {cookie: NAME} and {sigv4: {region: NAME, service: NAME}}`
 
 // Places lists the canonical names of the headers that the injection sets: a
 // caller's own are removed before. A credential that goes into the query or a
 // cookie sets no header whole: see the fields Query and Cookie.
 func (i Injection) Places() []string {
+	if i.SigV4 != (SigV4{}) {
+		return slices.Clone(sigV4Places)
+	}
 	if p := i.place(); p.header != "" {
 		return []string{p.header}
 	}

@@ -9,7 +9,10 @@ func (i Injection) Check(report func(path, problem string)) {
 	for _, kind := range []struct {
 		name  string
 		given bool
-	}{{"bearer", i.bearer}, {"header", i.Header != ""}, {"basic", i.Basic != Basic{}}, {"query", i.Query != ""}, {"cookie", i.Cookie != ""}} {
+	}{
+		{"bearer", i.bearer}, {"header", i.Header != ""}, {"basic", i.Basic != Basic{}}, {"query", i.Query != ""}, {"cookie", i.Cookie != ""},
+		{"sigv4", i.SigV4 != SigV4{}},
+	} {
 		if kind.given {
 			kinds = append(kinds, kind.name)
 		}
@@ -24,6 +27,9 @@ func (i Injection) Check(report func(path, problem string)) {
 	case len(kinds) == 0:
 		report("", "is missing: say how the upstream wants its credential, with "+ways)
 		return
+	}
+	if i.SigV4 != (SigV4{}) {
+		i.SigV4.check(report)
 	}
 	i.checkName(report)
 	i.checkFormat(report)
@@ -48,6 +54,10 @@ func (i Injection) checkFormat(report func(path, problem string)) {
 	switch {
 	case i.bearer && i.Format != "":
 		report("", "bearer stands alone: give the word bearer, or {header: …, format: …}")
+	case i.SigV4 != SigV4{}:
+		if i.Format != "" {
+			report("format", "does not go with sigv4: the secret's fields are access_key_id, secret_access_key and session_token")
+		}
 	case i.Basic != Basic{}:
 		if i.Format != "" {
 			report("format", "does not go with basic: give user and password")

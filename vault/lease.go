@@ -66,16 +66,19 @@ func (l Lease) Fetched() trace.SpanContext { return l.holding().version.span }
 func (l Lease) Destination() Destination { return l.holding().destination }
 
 // Authorize puts the credential on r, in the one place that the binding says;
-// the caller owns r and its headers:
+// the caller owns r, its headers and its body:
 //   - a header: every header that some server would take for it is removed, from
 //     the trailers too, and the one is set;
 //   - the query: the parameter is put after it, in a URL of its own;
-//   - a cookie: the caller's own are removed, and it is put before the others.
+//   - a cookie: the caller's own are removed, and it is put before the others;
+//   - a signature: the headers of one are removed, and those of another set; the
+//     body may be read, and may be replaced.
 //
-// It refuses, and leaves r as it was, when r goes anywhere but to the bound
-// destination, when r names another host than it (unless the binding preserves
-// the caller's), when the lease expired, and when r has the parameter itself.
-// r is to be sent at once: what is traced or logged of it, is before.
+// It refuses when r goes anywhere but to the bound destination, when r names
+// another host than it (unless the binding preserves the caller's), when the
+// lease expired, when r has the parameter itself, and when r cannot be signed;
+// then it leaves r as it was, but for a body that it began to read. r is to be
+// sent at once: what is traced or logged of it, is before.
 func (l Lease) Authorize(r *http.Request) error {
 	h := l.of
 	if h == nil || h.worn.put == nil {
@@ -91,11 +94,15 @@ func (l Lease) Authorize(r *http.Request) error {
 	if elapsed(l.since, now) > l.lasts {
 		return &LeaseError{Unavailable, h.key.secret, errExpired}
 	}
-	switch err := h.worn.put(r); {
-	case errors.Is(err, errReserved):
-		return &LeaseError{Reserved, h.key.secret, err}
-	case err != nil:
-		return &LeaseError{NoCredential, h.key.secret, err}
+	if err := h.worn.put(r); err != nil {
+		reason := NoCredential
+		switch e, ok := errors.AsType[*LeaseError](err); {
+		case ok:
+			reason, err = e.Reason, e.Err
+		case errors.Is(err, errReserved):
+			reason = Reserved
+		}
+		return &LeaseError{reason, h.key.secret, err}
 	}
 	h.uses.count(l.Stale(), now)
 	return nil

@@ -11,6 +11,20 @@ import (
 // to edit, so one with such a parameter is refused.
 func (i Injection) CutQuery(raw string) (rest string, found bool) { return cutQuery(raw, i.Query) }
 
+// Reserves says whether a caller's raw query has a parameter that some server
+// would take for a credential of the injection's.
+func (i Injection) Reserves(raw string) bool {
+	if i.SigV4 != (SigV4{}) {
+		return reserves(raw, presigned)
+	}
+	_, found := i.CutQuery(raw)
+	return found
+}
+
+func reserves(raw string, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { _, found := cutQuery(raw, name); return found })
+}
+
 func cutQuery(raw, name string) (rest string, found bool) {
 	if name == "" || raw == "" {
 		return raw, false

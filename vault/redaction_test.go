@@ -46,6 +46,17 @@ func TestNothingPrintsASecret(t *testing.T) {
 		_, err = worn(t, `{"CANARY": "CANARY"}`, inject)
 		held = append(held, err)
 	}
+	for _, set := range []string{`{"access_key_id": "CANARY-id", "secret_access_key": "CANARY-key", "session_token": "CANARY-token"}`, `{"access_key_id": "CANARY-id"}`} {
+		l, err := worn(t, set, s3)
+		if held = append(held, err); err == nil {
+			held = append(held, l, *l, l.Authorize(object(t, "GET", "/", "")))
+			signed := request(t)
+			if err := l.Authorize(signed); err != nil { // it knows the key of the day by now
+				t.Fatal(err)
+			}
+			held = append(held, l)
+		}
+	}
 
 	var out bytes.Buffer
 	text := slog.New(slog.NewTextHandler(&out, nil))

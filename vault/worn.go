@@ -6,7 +6,8 @@ import "net/http"
 // funcs, so that no way of printing what holds one shows a value.
 type worn struct {
 	// put puts the credential on a request to the destination, and leaves it as
-	// it was on an error: errReserved, or one that quotes nothing of the value.
+	// it was on an error: errReserved, a *LeaseError whose reason holds for the
+	// request, or one that quotes nothing of the value.
 	put func(*http.Request) error
 	// values are what the upstream must not send back: the parts of the secret
 	// that the binding takes, not what stands around them.
@@ -15,6 +16,9 @@ type worn struct {
 
 // wear makes a secret's value ready. Its error never quotes the value.
 func (i Injection) wear(secret string) (worn, error) {
+	if i.SigV4 != (SigV4{}) {
+		return i.SigV4.wear(secret)
+	}
 	composed, err := i.compose(secret)
 	if err != nil {
 		return worn{}, err
