@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 // onlyImporters names the packages that alone may import a module, and why.
 var onlyImporters = map[string][]string{
 	"github.com/bitwarden/sdk-go":         {"vault/bitwarden"}, // cgo, a licence of its own, and calls that can kill the process
+	"github.com/aws/aws-sdk-go-v2":        {"vault"},
 	"github.com/open-policy-agent/opa":    {"policy"},
 	"github.com/zitadel/oidc":             {"authn/devidp"},
 	"github.com/coreos/go-oidc":           {"authn"},
