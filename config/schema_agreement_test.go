@@ -240,6 +240,7 @@ routes:
   - {name: basic, match: [/basic/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {basic: {user: "{email}/token", password: "{token}"}}}
   - {name: query, match: [/query/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {query: key}}
   - {name: cookie, match: [/cookie/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {cookie: sid, format: "{id}.{key}"}}
+  - {name: path, match: [/path/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {path: "/bot{secret}"}}
   - {name: sigv4, match: [/sigv4/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {sigv4: {region: eu-central-1, service: s3}}, token_from: [x-amz-security-token]}
   - {name: open, match: [/open/], upstream: "https://static.example.com", allow: anyone}
 audit: {dir: audit, key: "${file:audit.key}", wait: 1s, mode: strict, segment_size: 64MiB}

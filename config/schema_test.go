@@ -45,6 +45,7 @@ var forms = object{
 	"kind":     object{"enum": []authn.Kind{authn.Human, authn.Workload, authn.Agent}},
 	"level":    object{"enum": []string{"debug", "info", "warn", "error"}},
 	"url":      object{"type": "string", "pattern": "^https?://"},
+	"aws":      object{"type": "string", "pattern": "^[a-z0-9-]+$"},
 	"method":   object{"type": "string", "pattern": "^[A-Z0-9!#$%&'+.^_`|~-]+$", "not": object{"enum": []string{"CONNECT", "TRACE"}}, "examples": []string{"GET", "POST"}},
 }
 
@@ -74,7 +75,10 @@ var closed = map[string]object{
 	"vault.Bitwarden.Identity":      ref("url"),
 	"vault.Injection.Cookie":        {"type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"},
 	"vault.Injection.Format":        {"type": "string", "pattern": `\{[A-Za-z_][A-Za-z0-9_-]*\}`},
+	"vault.Injection.Path":          {"type": "string", "pattern": `^/.*\{[A-Za-z_][A-Za-z0-9_-]*\}`, "examples": []string{"/bot{secret}"}},
 	"vault.Injection.Query":         {"type": "string", "pattern": "^[A-Za-z0-9._~-]+$"},
+	"vault.SigV4.Region":            ref("aws"),
+	"vault.SigV4.Service":           ref("aws"),
 	"vault.Bitwarden.Organization":  {"type": "string", "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"},
 }
 

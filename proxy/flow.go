@@ -183,7 +183,7 @@ func (d *download) Read(p []byte) (int, error) {
 		d.flow.moved()
 	}
 	if err == io.EOF {
-		d.flow.x.route.headers.inbound(d.of.Trailer)
+		d.flow.x.inbound(d.of.Trailer)
 	}
 	return n, err
 }

@@ -49,7 +49,7 @@ func (x *exchange) forward() (failure *refused) {
 		}
 	}()
 
-	x.out.inbound = x.route.headers.inbound
+	x.out.inbound = x.inbound
 	in := x.in.WithContext(ctx)
 	in.Body = flow.request(x.in.Body)
 	if x.out.carries {
@@ -127,7 +127,7 @@ func (x *exchange) accept(res *http.Response, flow *flow) error {
 			return err
 		}
 	}
-	x.route.headers.inbound(res.Header)
+	x.inbound(res.Header)
 	x.route.headers.caching(res.Header)
 	res.Trailer = nil // what it announces; the fields themselves are passed on when they come
 	flow.response(res)

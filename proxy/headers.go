@@ -124,6 +124,14 @@ func withoutOwnCookies(lines []string) []string {
 	return kept
 }
 
+// inbound removes from an upstream's answer what is not to reach the caller.
+func (x *exchange) inbound(h http.Header) {
+	x.route.headers.inbound(h)
+	if x.lease != nil {
+		x.lease.Conceal(h)
+	}
+}
+
 // inbound removes from an upstream's answer what would hand on a credential of
 // the injection: its cookie renewed, and its parameter in a redirect to where
 // the caller asked for, which then leads through the gateway again.

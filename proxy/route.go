@@ -287,6 +287,9 @@ func (r Route) checkCredential(report func(path, problem string)) {
 		report("inject", "there is no secret to inject: add secret: vault/collection/name")
 	case hasInject:
 		r.Inject.Check(func(path, problem string) { report(strings.TrimSuffix("inject."+path, "."), problem) })
+		if u, err := parseUpstream(r.Upstream); r.Inject.Path != "" && err == nil && strings.Trim(u.Path, "/") != "" {
+			report("inject.path", "goes before the upstream's path, which has a base of its own: move that here, as in /base/bot{secret}")
+		}
 		if isOwnCookie(r.Inject.Cookie) {
 			report("inject.cookie", "cookies of this name are vaultspan's own: no upstream sees them; name the upstream's")
 		}

@@ -11,8 +11,8 @@ import (
 )
 
 // Injection says how an upstream wants its credential: the word bearer or
-// basic, or exactly one of header, basic, query, cookie and sigv4. The zero
-// Injection carries nothing anywhere.
+// basic, or exactly one of header, basic, query, cookie, path and sigv4. The
+// zero Injection carries nothing anywhere.
 type Injection struct {
 	// Header names the header that carries the credential. The caller's own is
 	// removed, however it is spelled.
@@ -28,6 +28,10 @@ type Injection struct {
 	// Cookie names the cookie that carries the credential. The caller's own of
 	// this name is removed, and the upstream cannot set it at the caller.
 	Cookie string `yaml:"cookie"`
+	// Path is put before the path that the upstream would see, as in
+	// /bot{secret}: segments, of which one has the placeholders that format
+	// takes, percent-encoded. Policies and records see the path without it.
+	Path string `yaml:"path"`
 	// SigV4 is for services of AWS, and those that speak as they do: the gateway
 	// signs each request.
 	SigV4 SigV4 `yaml:"sigv4"`
@@ -70,14 +74,17 @@ func (i *Injection) UnmarshalText(text []byte) error {
 }
 
 // ways are all there are to write an injection.
-const ways = `the word bearer or basic, or one of {header: NAME, format: "Token {secret}"}, {basic: {user: NAME}}, {query: NAME}, {cookie: NAME} and {sigv4: {region: NAME, service: NAME}}`
+const ways = `the word bearer or basic, or one of {header: NAME, format: "Token {secret}"}, {basic: {user: NAME}}, {query: NAME}, {cookie: NAME}, {path: "/bot{secret}"} and {sigv4: {region: NAME, service: NAME}}`
 
 // Places lists the canonical names of the headers that the injection sets: a
 // caller's own are removed before. A credential that goes into the query or a
 // cookie sets no header whole: see the fields Query and Cookie.
 func (i Injection) Places() []string {
-	if i.SigV4 != (SigV4{}) {
+	switch {
+	case i.SigV4 != (SigV4{}):
 		return slices.Clone(sigV4Places)
+	case i.Path != "":
+		return nil
 	}
 	if p := i.place(); p.header != "" {
 		return []string{p.header}

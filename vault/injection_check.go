@@ -11,7 +11,7 @@ func (i Injection) Check(report func(path, problem string)) {
 		given bool
 	}{
 		{"bearer", i.bearer}, {"header", i.Header != ""}, {"basic", i.Basic != Basic{}}, {"query", i.Query != ""}, {"cookie", i.Cookie != ""},
-		{"sigv4", i.SigV4 != SigV4{}},
+		{"path", i.Path != ""}, {"sigv4", i.SigV4 != SigV4{}},
 	} {
 		if kind.given {
 			kinds = append(kinds, kind.name)
@@ -28,8 +28,11 @@ func (i Injection) Check(report func(path, problem string)) {
 		report("", "is missing: say how the upstream wants its credential, with "+ways)
 		return
 	}
-	if i.SigV4 != (SigV4{}) {
+	switch {
+	case i.SigV4 != (SigV4{}):
 		i.SigV4.check(report)
+	case i.Path != "":
+		checkPathFormat(i.Path, report)
 	}
 	i.checkName(report)
 	i.checkFormat(report)
@@ -57,6 +60,10 @@ func (i Injection) checkFormat(report func(path, problem string)) {
 	case i.SigV4 != SigV4{}:
 		if i.Format != "" {
 			report("format", "does not go with sigv4: the secret's fields are access_key_id, secret_access_key and session_token")
+		}
+	case i.Path != "":
+		if i.Format != "" {
+			report("format", "does not go with path: write the placeholder into it")
 		}
 	case i.Basic != Basic{}:
 		if i.Format != "" {

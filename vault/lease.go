@@ -71,6 +71,7 @@ func (l Lease) Destination() Destination { return l.holding().destination }
 //     the trailers too, and the one is set;
 //   - the query: the parameter is put after it, in a URL of its own;
 //   - a cookie: the caller's own are removed, and it is put before the others;
+//   - the path: segments are put before it, in a URL of its own;
 //   - a signature: the headers of one are removed, and those of another set; the
 //     body may be read, and may be replaced.
 //
@@ -106,6 +107,14 @@ func (l Lease) Authorize(r *http.Request) error {
 	}
 	h.uses.count(l.Stale(), now)
 	return nil
+}
+
+// Conceal takes out of the header of a response to an authorised request what
+// would hand the credential on to whoever follows it.
+func (l Lease) Conceal(h http.Header) {
+	if l.of != nil && l.of.worn.conceal != nil {
+		l.of.worn.conceal(h)
+	}
 }
 
 // holding lets the accessors of a zero Lease answer with zero values.

@@ -46,6 +46,11 @@ func TestNothingPrintsASecret(t *testing.T) {
 		_, err = worn(t, `{"CANARY": "CANARY"}`, inject)
 		held = append(held, err)
 	}
+	if l, err := worn(t, "CANARY-worn", telegram); err != nil {
+		t.Fatal(err)
+	} else {
+		held = append(held, l, *l)
+	}
 	for _, set := range []string{`{"access_key_id": "CANARY-id", "secret_access_key": "CANARY-key", "session_token": "CANARY-token"}`, `{"access_key_id": "CANARY-id"}`} {
 		l, err := worn(t, set, s3)
 		if held = append(held, err); err == nil {

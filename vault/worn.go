@@ -9,6 +9,9 @@ type worn struct {
 	// it was on an error: errReserved, a *LeaseError whose reason holds for the
 	// request, or one that quotes nothing of the value.
 	put func(*http.Request) error
+	// conceal takes out of a response's header what would hand the credential on,
+	// or is nil.
+	conceal func(http.Header)
 	// values are what the upstream must not send back: the parts of the secret
 	// that the binding takes, not what stands around them.
 	values func() []string
@@ -16,8 +19,11 @@ type worn struct {
 
 // wear makes a secret's value ready. Its error never quotes the value.
 func (i Injection) wear(secret string) (worn, error) {
-	if i.SigV4 != (SigV4{}) {
+	switch {
+	case i.SigV4 != (SigV4{}):
 		return i.SigV4.wear(secret)
+	case i.Path != "":
+		return wearPath(i.Path, secret)
 	}
 	composed, err := i.compose(secret)
 	if err != nil {
@@ -48,6 +54,8 @@ func (i Injection) taken(secret string) []string {
 	case i.Basic != Basic{}:
 		b := i.Basic.complete()
 		formats = []string{b.User, b.Password}
+	case i.Path != "":
+		formats = []string{i.Path}
 	case i.bearer || i.Format == "":
 		formats = []string{placeholder}
 	}
