@@ -240,6 +240,7 @@ routes:
   - {name: basic, match: [/basic/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {basic: {user: "{email}/token", password: "{token}"}}}
   - {name: query, match: [/query/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {query: key}}
   - {name: cookie, match: [/cookie/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {cookie: sid, format: "{id}.{key}"}}
+  - {name: mtls, match: [/mtls/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: mtls}
   - {name: path, match: [/path/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {path: "/bot{secret}"}}
   - {name: sigv4, match: [/sigv4/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {sigv4: {region: eu-central-1, service: s3}}, token_from: [x-amz-security-token]}
   - {name: open, match: [/open/], upstream: "https://static.example.com", allow: anyone}
@@ -377,7 +378,7 @@ func (a *agreement) in(at string, value any, only string) {
 // at changes a value, and everything below it.
 func (a *agreement) at(at string, value any, set func(any)) {
 	for _, v := range []any{
-		nil, true, 7, 1.5, "", "xyzzy", "30s", "any", "anyone", "bearer", "basic", "${file:fingerprint.key}",
+		nil, true, 7, 1.5, "", "xyzzy", "30s", "any", "anyone", "bearer", "basic", "mtls", "${file:fingerprint.key}",
 		[]any{}, []any{"xyzzy"}, []any{7}, []any{object{}}, object{}, object{"xyzzy": "xyzzy"},
 	} {
 		set(v)

@@ -29,7 +29,7 @@ type object = map[string]any
 var words = map[reflect.Type][]string{
 	reflect.TypeFor[proxy.Allow]():     {"anyone"},
 	reflect.TypeFor[policy.Methods]():  {"any"},
-	reflect.TypeFor[vault.Injection](): {"bearer", "basic"},
+	reflect.TypeFor[vault.Injection](): {"bearer", "basic", "mtls"},
 }
 
 // shorts are the types that may be one value of a form in place of what they hold.

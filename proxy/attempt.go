@@ -148,7 +148,7 @@ func (x *exchange) try(r *http.Request) (*http.Response, error) {
 		}
 	}
 	started := time.Now()
-	res, err := x.route.pool.RoundTrip(r)
+	res, err := x.route.connections(a.lease).RoundTrip(r)
 	x.meters().attempt(x, time.Since(started))
 	if err != nil {
 		return nil, err

@@ -51,6 +51,9 @@ func classify(err error) *refused {
 	if _, ok := errors.AsType[tls.AlertError](err); ok {
 		return upstreamTLS.from(err)
 	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" { // an alert of TLS
+		return upstreamTLS.from(op)
+	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return upstreamTLS.from(err)
 	}

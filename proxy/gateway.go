@@ -109,7 +109,7 @@ func (g *Gateway) Swap(s Settings) error {
 	}
 	g.settings.Store(&s)
 	for _, r := range old.table.byName {
-		r.pool.close()
+		r.close()
 	}
 	return nil
 }

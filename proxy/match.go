@@ -33,7 +33,8 @@ type route struct {
 	destination vault.Destination
 	private     bool // the upstream is on loopback or in a private range
 	headers     headerPolicy
-	pool        *pool
+	pool        *pool                    // nil where there is
+	certified   *certified               // connections with the credential on them
 	inflight    *atomic.Int64            // shared with the route of that name in later settings
 	measured    metric.MeasurementOption // the route, on metrics
 	closed      error                    // why the route serves nobody, or nil
@@ -187,8 +188,19 @@ func compile(config Route, closed error) (*route, error) {
 	r.Timeouts.Response = cmp.Or(config.Timeouts.Response, 60*time.Second)
 	r.Timeouts.Idle = cmp.Or(config.Timeouts.Idle, 5*time.Minute)
 	r.headers = newHeaderPolicy(config)
-	r.pool, err = newUpstreamPool(r)
-	return r, err
+	open, err := newUpstreamPool(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Inject.OnConnection():
+		r.certified = &certified{open: open, most: 1}
+		if r.Rotation.Overlap > 0 {
+			r.certified.most = 2
+		}
+	default:
+		r.pool = open(nil)
+	}
+	return r, nil
 }
 
 // says resolves a setting whose default depends on where the upstream is.
@@ -196,9 +208,9 @@ func (r *route) says(setting, yes string) bool {
 	return setting == yes || setting == "" && r.private
 }
 
-// newUpstreamPool makes the route's own pool: connections, and with them any
-// authentication bound to a connection, are never shared between routes.
-func newUpstreamPool(r *route) (*pool, error) {
+// newUpstreamPool makes what makes the route's own pools: connections, and with
+// them any authentication bound to a connection, are never shared between routes.
+func newUpstreamPool(r *route) (func(present) *pool, error) {
 	settings := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cmp.Or(r.UpstreamTLS.ServerName, r.upstream.Hostname())}
 	if r.UpstreamTLS.CA != "" {
 		pem, err := os.ReadFile(r.UpstreamTLS.CA)
@@ -211,5 +223,9 @@ func newUpstreamPool(r *route) (*pool, error) {
 		}
 	}
 	d := &boundDialer{address: r.upstream.Host, private: r.Private, loopback: isLoopbackHost(r.upstream.Hostname())}
-	return newPool(r.upstream, d, settings, r.Timeouts), nil
+	return func(certificate present) *pool {
+		own := settings.Clone()
+		own.GetClientCertificate = certificate
+		return newPool(r.upstream, d, own, r.Timeouts)
+	}, nil
 }

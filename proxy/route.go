@@ -290,6 +290,9 @@ func (r Route) checkCredential(report func(path, problem string)) {
 		if u, err := parseUpstream(r.Upstream); r.Inject.Path != "" && err == nil && strings.Trim(u.Path, "/") != "" {
 			report("inject.path", "goes before the upstream's path, which has a base of its own: move that here, as in /base/bot{secret}")
 		}
+		if r.Inject.OnConnection() && strings.HasPrefix(r.Upstream, "http:") {
+			report("inject", "mtls needs TLS: give an https upstream")
+		}
 		if isOwnCookie(r.Inject.Cookie) {
 			report("inject.cookie", "cookies of this name are vaultspan's own: no upstream sees them; name the upstream's")
 		}

@@ -40,6 +40,9 @@ func (b Binding) Check(report func(path, problem string)) {
 		}
 		report("inject"+path, problem)
 	})
+	if b.Inject.OnConnection() && b.Destination.normal().Scheme != "https" {
+		report("inject", "mtls needs TLS: give an https upstream")
+	}
 }
 
 func (d Destination) check(plaintext bool, report func(path, problem string)) {

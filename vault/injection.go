@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Injection says how an upstream wants its credential: the word bearer or
-// basic, or exactly one of header, basic, query, cookie, path and sigv4. The
+// Injection says how an upstream wants its credential: the word bearer, basic
+// or mtls, or exactly one of header, basic, query, cookie, path and sigv4. The
 // zero Injection carries nothing anywhere.
 type Injection struct {
 	// Header names the header that carries the credential. The caller's own is
@@ -41,6 +41,7 @@ type Injection struct {
 	// named with letters, digits, _ and -. Default: {secret}.
 	Format string `yaml:"format"`
 	bearer bool
+	mtls   bool
 }
 
 // Basic is the user and the password of HTTP Basic authentication. Both take
@@ -59,12 +60,23 @@ type Basic struct {
 // (RFC 6750, section 2.1).
 func Bearer() Injection { return Injection{bearer: true} }
 
-// UnmarshalText reads the word bearer or basic, the only scalars an Injection
-// may be.
+// MTLS is what the word mtls means: connections to the upstream show a client
+// certificate. The secret is the certificate with its chain and its key, as PEM
+// one after the other, or a JSON object with certificate and key.
+func MTLS() Injection { return Injection{mtls: true} }
+
+// OnConnection says that the credential is on the connection, not on the
+// request: it needs TLS, and a connection serves one version of it.
+func (i Injection) OnConnection() bool { return i.mtls }
+
+// UnmarshalText reads the word bearer, basic or mtls, the only scalars an
+// Injection may be.
 func (i *Injection) UnmarshalText(text []byte) error {
 	switch string(text) {
 	case "bearer":
 		*i = Bearer()
+	case "mtls":
+		*i = MTLS()
 	case "basic":
 		*i = Injection{Basic: Basic{}.complete()}
 	default:
@@ -74,7 +86,7 @@ func (i *Injection) UnmarshalText(text []byte) error {
 }
 
 // ways are all there are to write an injection.
-const ways = `the word bearer or basic, or one of {header: NAME, format: "Token {secret}"}, {basic: {user: NAME}}, {query: NAME}, {cookie: NAME}, {path: "/bot{secret}"} and {sigv4: {region: NAME, service: NAME}}`
+const ways = `the word bearer, basic or mtls, or one of {header: NAME, format: "Token {secret}"}, {basic: {user: NAME}}, {query: NAME}, {cookie: NAME}, {path: "/bot{secret}"} and {sigv4: {region: NAME, service: NAME}}`
 
 // Places lists the canonical names of the headers that the injection sets: a
 // caller's own are removed before. A credential that goes into the query or a
@@ -83,7 +95,7 @@ func (i Injection) Places() []string {
 	switch {
 	case i.SigV4 != (SigV4{}):
 		return slices.Clone(sigV4Places)
-	case i.Path != "":
+	case i.Path != "", i.mtls:
 		return nil
 	}
 	if p := i.place(); p.header != "" {

@@ -11,7 +11,7 @@ func (i Injection) Check(report func(path, problem string)) {
 		given bool
 	}{
 		{"bearer", i.bearer}, {"header", i.Header != ""}, {"basic", i.Basic != Basic{}}, {"query", i.Query != ""}, {"cookie", i.Cookie != ""},
-		{"path", i.Path != ""}, {"sigv4", i.SigV4 != SigV4{}},
+		{"path", i.Path != ""}, {"sigv4", i.SigV4 != SigV4{}}, {"mtls", i.mtls},
 	} {
 		if kind.given {
 			kinds = append(kinds, kind.name)
@@ -57,6 +57,8 @@ func (i Injection) checkFormat(report func(path, problem string)) {
 	switch {
 	case i.bearer && i.Format != "":
 		report("", "bearer stands alone: give the word bearer, or {header: …, format: …}")
+	case i.mtls && i.Format != "":
+		report("", "mtls stands alone: give the word mtls")
 	case i.SigV4 != SigV4{}:
 		if i.Format != "" {
 			report("format", "does not go with sigv4: the secret's fields are access_key_id, secret_access_key and session_token")

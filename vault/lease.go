@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -72,6 +73,8 @@ func (l Lease) Destination() Destination { return l.holding().destination }
 //   - the query: the parameter is put after it, in a URL of its own;
 //   - a cookie: the caller's own are removed, and it is put before the others;
 //   - the path: segments are put before it, in a URL of its own;
+//   - a certificate: nothing is put on r, and it must go on a connection that
+//     shows it: see ClientCertificate;
 //   - a signature: the headers of one are removed, and those of another set; the
 //     body may be read, and may be replaced.
 //
@@ -107,6 +110,13 @@ func (l Lease) Authorize(r *http.Request) error {
 	}
 	h.uses.count(l.Stale(), now)
 	return nil
+}
+
+// ClientCertificate is for the tls.Config of the connections that requests with
+// this lease go on, and only of those: nil, unless the credential is on the
+// connection. No request may go on a connection of another version.
+func (l Lease) ClientCertificate() func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return l.holding().worn.present
 }
 
 // Conceal takes out of the header of a response to an authorised request what

@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vaultspan/vaultspan/vault"
 )
@@ -45,6 +46,12 @@ func TestNothingPrintsASecret(t *testing.T) {
 		held = append(held, l, *l, l.Authorize(taken))
 		_, err = worn(t, `{"CANARY": "CANARY"}`, inject)
 		held = append(held, err)
+	}
+	certificate, key := identity(t, "x", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	if l, err := worn(t, certificate+key, vault.MTLS()); err != nil {
+		t.Fatal(err)
+	} else {
+		held = append(held, l, *l)
 	}
 	if l, err := worn(t, "CANARY-worn", telegram); err != nil {
 		t.Fatal(err)
@@ -84,7 +91,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 		walk(&b, reflect.ValueOf(held), map[uintptr]bool{})
 		out.WriteString(b.String())
 	}
-	for _, secret := range []string{"CANARY", "Bearer", "svc:CANARY"} {
+	for _, secret := range []string{"CANARY", "Bearer", "svc:CANARY", key[30:80]} {
 		for _, form := range []string{secret, hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
 			base64.RawStdEncoding.EncodeToString([]byte(secret))[:7], fmt.Sprint([]byte(secret))} {
 			if i := strings.Index(out.String(), form); i >= 0 {

@@ -1,6 +1,9 @@
 package vault
 
-import "net/http"
+import (
+	"crypto/tls"
+	"net/http"
+)
 
 // worn is one version of a secret made ready for one binding. Its parts are
 // funcs, so that no way of printing what holds one shows a value.
@@ -12,6 +15,8 @@ type worn struct {
 	// conceal takes out of a response's header what would hand the credential on,
 	// or is nil.
 	conceal func(http.Header)
+	// present shows the certificate that is the credential, or is nil.
+	present func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 	// values are what the upstream must not send back: the parts of the secret
 	// that the binding takes, not what stands around them.
 	values func() []string
@@ -22,6 +27,8 @@ func (i Injection) wear(secret string) (worn, error) {
 	switch {
 	case i.SigV4 != (SigV4{}):
 		return i.SigV4.wear(secret)
+	case i.mtls:
+		return wearCertificate(secret)
 	case i.Path != "":
 		return wearPath(i.Path, secret)
 	}
