@@ -22,6 +22,10 @@ type Binding struct {
 	// a destination that may not know the new one yet: see Renew. Default: not
 	// at all.
 	Overlap time.Duration
+	// Unguarded lets the credential be one that cannot be told from other text in
+	// what the upstream answers, because it is shorter than 12 bytes: its leases
+	// have no Guard. Default: such a credential is refused.
+	Unguarded bool
 	// Generation tells the bindings of one configuration from those of another,
 	// while requests of both are under way: see LeaseOf. Default: 0.
 	Generation uint64

@@ -60,7 +60,7 @@ func TestAReferenceNamesOneSecretOrNone(t *testing.T) {
 		{"", "by key", stripeRef, nil, nil},
 		{"", "by id", "prod/payments/" + stripeID, nil, nil},
 		{"", "by id in upper case", "prod/payments/" + strings.ToUpper("22222222-0000-4000-8000-00000000000a"),
-			func(a *account) { a.put(twin, payments, "X", "v") }, nil},
+			func(a *account) { a.put(twin, payments, "X", "v-is-long-enough") }, nil},
 		{"I27", "collection does not exist", "prod/paymets/STRIPE_API_KEY", nil, []string{"prod/paymets", "does not exist", `did you mean "payments"?`}},
 		{"I27", "secret does not exist", "prod/payments/STRIPE_API_KEYS", nil, []string{"does not exist", `did you mean "STRIPE_API_KEY"?`}},
 		{"I27", "nothing like it", "prod/payments/zzz", nil, []string{"does not exist, or the machine account cannot see it"}},
@@ -94,7 +94,7 @@ func TestAReferenceNamesOneSecretOrNone(t *testing.T) {
 			lease(t, v, wikiRef) // a neighbour's problem closes nothing else
 			problems := v.Problems()
 			if test.says == nil {
-				if got := authorization(t, lease(t, v, test.secret)); got != "Bearer CANARY-stripe-1" && got != "Bearer v" {
+				if got := authorization(t, lease(t, v, test.secret)); got != "Bearer CANARY-stripe-1" && got != "Bearer v-is-long-enough" {
 					t.Errorf("%s leased %q", test.id, got)
 				}
 				if len(problems) != 0 || v.Ready(test.secret) != nil {

@@ -27,7 +27,7 @@ func worn(t *testing.T, value string, inject vault.Injection) (*vault.Lease, err
 	a.put(stripeID, payments, "STRIPE_API_KEY", value)
 	s := setup(a)
 	s.Bindings = []vault.Binding{bind(stripeRef)}
-	s.Bindings[0].Inject = inject
+	s.Bindings[0].Inject, s.Bindings[0].Unguarded = inject, true // most values are short
 	v := open(t, s)
 	l, err := v.Lease(t.Context(), "r", stripeRef)
 	if told := fmt.Sprint(err, v.Problems(), v.Ready(stripeRef), v.Status()); strings.Contains(told, "CANARY") {

@@ -66,6 +66,10 @@ func (l Lease) Fetched() trace.SpanContext { return l.holding().version.span }
 // Destination is the only place that the credential may go.
 func (l Lease) Destination() Destination { return l.holding().destination }
 
+// Guard finds the credential in what comes back. It is nil only when the binding
+// is Unguarded.
+func (l Lease) Guard() *Guard { return l.holding().guard }
+
 // Authorize puts the credential on r, in the one place that the binding says;
 // the caller owns r, its headers and its body:
 //   - a header: every header that some server would take for it is removed, from

@@ -222,11 +222,21 @@ func (v *Vault) hold(b Binding) *holding {
 	if err := h.conflict(got.noteError, m.rules.RequireBinding); err != nil {
 		return h.refuse(NoCredential, err)
 	}
-	if h.worn, err = b.Inject.wear(h.version.reveal()); err != nil {
+	if err := h.wear(b); err != nil {
 		return h.refuse(NoCredential, fmt.Errorf("the value of secret %s %w", ref.ID, err))
 	}
 	h.before = h.overlapped(b, got)
 	return h
+}
+
+// wear makes the version ready for its binding, and what finds it in answers.
+func (h *holding) wear(b Binding) (err error) {
+	h.guard = nil
+	if h.worn, err = b.Inject.wear(h.version.reveal()); err != nil || b.Unguarded || h.worn.values == nil {
+		return err
+	}
+	h.guard, err = newGuard(h.worn.values()...)
+	return err
 }
 
 // overlapped is h with the version before, as long as the binding lets it be
@@ -238,8 +248,7 @@ func (h *holding) overlapped(b Binding, got held) *holding {
 	old := *h
 	old.version, old.until = got.before, got.replaced.Add(b.Overlap) // the vault is as fresh as for the current one
 	old.limits = limitsOf(old.version.changed, h.limits.maxAge, h.limits.expires)
-	var err error
-	if old.worn, err = b.Inject.wear(old.version.reveal()); err != nil {
+	if old.wear(b) != nil {
 		return nil // it was refused when it was current
 	}
 	return &old
@@ -247,7 +256,7 @@ func (h *holding) overlapped(b Binding, got held) *holding {
 
 func (h *holding) refuse(reason LeaseReason, err error) *holding {
 	h.refusal = &LeaseError{reason, h.key.secret, err}
-	h.worn = worn{}
+	h.worn, h.guard = worn{}, nil
 	return h
 }
 

@@ -39,7 +39,6 @@ func wearCertificate(secret string) (worn, error) {
 	return worn{
 		put:     func(*http.Request) error { return inForce(certificate.Leaf) },
 		present: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil },
-		values:  func() []string { return nil }, // no upstream ever has the key
 	}, nil
 }
 

@@ -29,10 +29,17 @@ func TestNothingPrintsASecret(t *testing.T) {
 	v.Close() // printing takes no locks
 	expired := (&vault.Lease{}).Authorize(request(t))
 	_, notBound := v.Lease(t.Context(), "r", "prod/no/such")
+	piece := l.Guard().Stream()
+	piece.Scan([]byte("CANARY-st"), vault.Inside) // it waits for the rest
+	frames := l.Guard().Frames()
+	if _, _, err := frames.Scan([]byte("\x81\x0fCANARY-st")); err != nil {
+		t.Fatal(err)
+	}
 	read := vault.Secret{Reveal: func() string { return "CANARY-read" }}
 
 	held := []any{
 		l, *l, &l, v, s, s.Config, v.Status(), v.Problems(), changes, read, vault.Snapshot{Secrets: []vault.Secret{read}},
+		l.Guard(), *l.Guard(), l.Guard().With(l.Guard()), piece, *piece, frames, *frames,
 		struct{ lease *vault.Lease }{l}, struct{ lease vault.Lease }{*l}, struct{ Lease vault.Lease }{*l},
 		map[string]any{"lease": l}, []vault.Lease{*l}, expired, notBound, fmt.Errorf("using %v: %w", l, notBound),
 	}

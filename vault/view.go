@@ -21,6 +21,7 @@ type holding struct {
 	id        string    // of the secret that the reference names, if it names one
 	version   *version  // nil: no value
 	worn      worn      // made ready once; without put: no lease
+	guard     *Guard    // finds it in answers; nil: unguarded
 	confirmed time.Time // when the refresh began that last saw the value
 	before    *holding  // the same binding with the version before, while it overlaps
 	until     time.Time // of a version that another replaced: when it is no longer lent

@@ -18,7 +18,8 @@ type worn struct {
 	// present shows the certificate that is the credential, or is nil.
 	present func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 	// values are what the upstream must not send back: the parts of the secret
-	// that the binding takes, not what stands around them.
+	// that the binding takes, not what stands around them. Nil: it never has any,
+	// as with a key that only signs.
 	values func() []string
 }
 
@@ -49,7 +50,8 @@ func (i Injection) wear(secret string) (worn, error) {
 	}, nil
 }
 
-// taken are the parts of a secret that the formats of an injection take.
+// taken are the parts of a secret that the formats of an injection take, but for
+// a user name beside a password: it is no secret, and pages show it.
 func (i Injection) taken(secret string) []string {
 	c, err := open(secret)
 	if err != nil {
@@ -60,7 +62,10 @@ func (i Injection) taken(secret string) []string {
 	switch {
 	case i.Basic != Basic{}:
 		b := i.Basic.complete()
-		formats = []string{b.User, b.Password}
+		formats = []string{b.Password}
+		if len(parseFormat(b.Password).names) == 0 {
+			formats = []string{b.User}
+		}
 	case i.Path != "":
 		formats = []string{i.Path}
 	case i.bearer || i.Format == "":
