@@ -68,7 +68,7 @@ type Event struct {
 	Count uint64    `json:"count,omitempty"`
 	First time.Time `json:"first,omitzero"`
 
-	Detail string `json:"detail,omitempty"` // of a change: what changed, in words
+	Detail string `json:"detail,omitempty"` // of a change: what changed, in words; of an outcome: where the credential came back
 
 	// Of a checkpoint, and written by Log alone.
 	Note   string   `json:"note,omitempty"`   // the signed note

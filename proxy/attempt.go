@@ -86,7 +86,11 @@ func (x *exchange) end(a *attempt, code string) {
 		return
 	}
 	a.closed = true
-	x.gateway.Audit.Outcome(x.outcomeEvent(a, code))
+	code, detail := x.watch.outcome(code)
+	x.gateway.Audit.Outcome(x.outcomeEvent(a, code, detail))
+	if detail != "" {
+		x.span.SetAttributes(attr.ErrorType.String(code))
+	}
 	if a.span == nil {
 		return
 	}
@@ -142,6 +146,7 @@ func (x *exchange) copyOf(r *http.Request) *http.Request {
 // try sends one request, with what the Lease puts on it.
 func (x *exchange) try(r *http.Request) (*http.Response, error) {
 	a := x.attempt
+	x.watch.begin(a)
 	if a.lease != nil {
 		if err := a.lease.Authorize(r); err != nil {
 			return nil, err

@@ -42,6 +42,9 @@ const (
 	canary2 = "CANARY-U2-91d3e8004c"
 )
 
+// masked1 is canary1 as a caller sees it when an upstream sends it back.
+var masked1 = strings.Repeat("*", len(canary1))
+
 // bench is the gateway of the attack catalogue with real parts around it: an
 // OpenID provider, the Bitwarden SDK on the emulator, Rego, the audit log, and
 // two upstreams.

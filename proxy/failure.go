@@ -39,7 +39,10 @@ func classify(err error) *refused {
 	if errors.Is(err, errForbiddenAddress) {
 		return upstreamForbidden.from(err)
 	}
-	if errors.Is(err, errUpgrade) {
+	if errors.Is(err, errReflected) {
+		return secretReflected.from(err)
+	}
+	if errors.Is(err, errUpgrade) || errors.Is(err, errEncoding) {
 		return upstreamInvalid.from(err)
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {

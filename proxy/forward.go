@@ -25,6 +25,7 @@ func (x *exchange) forward() (failure *refused) {
 	defer cancel(nil)
 	flow := newFlow(ctx, x, cancel)
 	defer flow.stop()
+	x.watch = &watch{x: x, cancel: cancel}
 	ctx = x.open(ctx, x.attempt)
 	defer func() {
 		v := recover()
@@ -49,7 +50,10 @@ func (x *exchange) forward() (failure *refused) {
 		}
 	}()
 
-	x.out.inbound = x.inbound
+	x.out.inbound = func(h http.Header) {
+		x.inbound(h)
+		x.watch.informational(h)
+	}
 	in := x.in.WithContext(ctx)
 	in.Body = flow.request(x.in.Body)
 	if x.out.carries {
@@ -85,6 +89,7 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 		out.Header["Upgrade"], out.Header["Connection"] = upgrade, []string{"Upgrade"}
 	}
 	out.Trailer = nil // a trailer field could pass for a header field (RFC 9110 section 6.5.1)
+	x.watch.request(out.Header)
 	x.name(out)
 	if r.says(r.Forwarded, "send") {
 		out.Header.Set("X-Forwarded-For", x.client)
@@ -131,7 +136,7 @@ func (x *exchange) accept(res *http.Response, flow *flow) error {
 	x.route.headers.caching(res.Header)
 	res.Trailer = nil // what it announces; the fields themselves are passed on when they come
 	flow.response(res)
-	return nil
+	return x.watch.response(res)
 }
 
 // acceptUpgrade is the client's part of RFC 6455 section 4.1: a switch that was

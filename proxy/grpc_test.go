@@ -105,7 +105,7 @@ func TestGRPCUnary(t *testing.T) {
 		if err := client.Invoke(b.as(t, "alice"), "/test.Talk/Talk", &in, &out, grpc.Header(&header), grpc.Trailer(&trailer)); err != nil || out != "echo "+in {
 			t.Fatalf("%d bytes became %d: %v", len(in), len(out), err)
 		}
-		if fmt.Sprint(header["seen"]) != "[Bearer "+canary1+"]" || fmt.Sprint(trailer["sum"]) != "[42]" {
+		if fmt.Sprint(header["seen"]) != "[Bearer "+masked1+"]" || fmt.Sprint(trailer["sum"]) != "[42]" {
 			t.Errorf("header %v, trailer %v", header, trailer)
 		}
 	}
@@ -136,7 +136,7 @@ func TestGRPCStreamsBothWays(t *testing.T) {
 	if err := stream.RecvMsg(&out); err != io.EOF || fmt.Sprint(stream.Trailer()["sum"]) != "[42]" {
 		t.Errorf("the end is %v, trailer %v", err, stream.Trailer())
 	}
-	if e := outcome(t, b.records(t), "/test.Talk/Talk"); e.Code != "completed" || e.Status != 200 || e.Sent == 0 || e.Received == 0 {
+	if e := outcome(t, b.records(t), "/test.Talk/Talk"); e.Code != "secret-reflected" || e.Detail != "header masked" || e.Status != 200 || e.Sent == 0 || e.Received == 0 {
 		t.Errorf("recorded as %+v", e)
 	}
 }

@@ -72,6 +72,11 @@ func newHeaderPolicy(r Route) headerPolicy {
 			p.taken[fold(name)] = true
 		}
 	}
+	if r.Secret != "" && !r.Unguarded {
+		for _, name := range notOffered {
+			p.taken[name] = true
+		}
+	}
 	return p
 }
 

@@ -20,6 +20,7 @@ type meters struct {
 	requests metric.Int64Counter
 	duration metric.Float64Histogram
 	attempts metric.Float64Histogram
+	echoes   metric.Int64Counter
 
 	mu   sync.RWMutex
 	sets map[answer]metric.MeasurementOption // made once for each
@@ -41,7 +42,7 @@ func newMeters(provider metric.MeterProvider, inflight func(tell func(r *route, 
 		provider = noop.NewMeterProvider()
 	}
 	meter := provider.Meter(attr.Scope)
-	m, errs := &meters{sets: map[answer]metric.MeasurementOption{}}, [4]error{}
+	m, errs := &meters{sets: map[answer]metric.MeasurementOption{}}, [5]error{}
 	m.requests, errs[0] = meter.Int64Counter(attr.MetricRequests, metric.WithDescription("Requests answered."))
 	m.duration, errs[1] = meter.Float64Histogram(attr.MetricRequestDuration, metric.WithUnit("s"),
 		metric.WithDescription("Duration of requests, until the last byte."), seconds)
@@ -52,6 +53,7 @@ func newMeters(provider metric.MeterProvider, inflight func(tell func(r *route, 
 			inflight(func(r *route, n int64) { o.Observe(n, r.measured) })
 			return nil
 		}))
+	m.echoes, errs[4] = meter.Int64Counter(attr.MetricSecretReflections, metric.WithDescription("Attempts in which the upstream sent the credential back."))
 	return m, errors.Join(errs[:]...)
 }
 
@@ -85,4 +87,9 @@ func (m *meters) set(a answer) metric.MeasurementOption {
 // attempt counts one by its route.
 func (m *meters) attempt(x *exchange, took time.Duration) {
 	m.attempts.Record(x.ctx, took.Seconds(), x.route.measured)
+}
+
+// reflected counts an echo of the credential, by route and by what was done.
+func (m *meters) reflected(x *exchange, result string) {
+	m.echoes.Add(x.ctx, 1, metric.WithAttributeSet(attribute.NewSet(attr.Route.String(x.route.Name), attr.Result.String(result))))
 }

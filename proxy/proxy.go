@@ -56,6 +56,7 @@ type exchange struct {
 	vault    Vault // of the granted secret
 	lease    *vault.Lease
 
+	watch    *watch   // for the credential, in what the upstream answers
 	attempts int      // begun so far
 	attempt  *attempt // the last: its intent was recorded, so an outcome is owed
 }

@@ -73,9 +73,10 @@ func (x *exchange) refusalEvent(r *refused) audit.Event {
 	return e
 }
 
-// outcomeEvent says how an attempt ended.
-func (x *exchange) outcomeEvent(a *attempt, code string) audit.Event {
+// outcomeEvent says how an attempt ended, and where its credential came back.
+func (x *exchange) outcomeEvent(a *attempt, code, detail string) audit.Event {
 	e := x.intentEvent(a)
+	e.Detail = detail
 	e.Code, e.Status, e.Sent, e.Received, e.Duration = code, a.status, a.sent, a.received, time.Since(a.started)
 	return e
 }

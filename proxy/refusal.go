@@ -47,6 +47,7 @@ var (
 	upstreamReset        = Refusal{502, "upstream-reset", "the upstream ended the exchange before answering"}
 	upstreamUnreachable  = Refusal{502, "upstream-unreachable", "the upstream could not be reached"}
 	upstreamInvalid      = Refusal{502, "upstream-invalid", "the upstream's answer was not valid"}
+	secretReflected      = Refusal{502, "secret-reflected", "the upstream's answer holds the credential that it was sent"}
 	auditUnavailable     = Refusal{503, "audit-unavailable", "the request could not be recorded, so it was not sent"}
 	policyError          = Refusal{503, "policy-error", "policy could not be evaluated"}
 	vaultUnavailable     = Refusal{503, "vault-unavailable", "the vault cannot be relied on right now"}
@@ -66,7 +67,7 @@ func Refusals() []Refusal {
 		denied, secretNotBound, originDenied,
 		noRoute, methodNotAllowed, callerTimeout, bodyTooLarge, expectationFailed, misdirected, headersTooLarge,
 		internalError,
-		noCredential, upstreamForbidden, upstreamTLS, upstreamReset, upstreamUnreachable, upstreamInvalid,
+		noCredential, upstreamForbidden, upstreamTLS, upstreamReset, upstreamUnreachable, upstreamInvalid, secretReflected,
 		auditUnavailable, policyError, vaultUnavailable, issuerUnavailable, routeClosed, draining, overloaded,
 		upstreamTimeout,
 	}

@@ -35,6 +35,22 @@ type Route struct {
 	Secret string `yaml:"secret"`
 	// Inject says how the upstream wants the credential. Required with secret.
 	Inject vault.Injection `yaml:"inject"`
+	// Guard says what happens when the upstream sends the credential back: mask
+	// (the default) puts asterisks in its place; block answers 502
+	// secret-reflected instead, or cuts a response whose header has been passed on.
+	// For that, block waits for the whole body where Content-Length says up to
+	// 64KiB, and for the first piece of any other but event streams and gRPC.
+	// Either way it is recorded, logged as an error and counted. It is searched for
+	// in the header, the body, trailers and WebSocket messages, as it is, in base64,
+	// base64url and hex, percent-encoded and JSON-escaped. The upstream is not
+	// offered ranges, compression or WebSocket extensions, so answers are larger
+	// on the way from it; what it sends in gzip, br or zstd all the same is decoded.
+	Guard string `yaml:"guard"`
+	// Unguarded lets a credential of less than 12 bytes be used, which cannot be
+	// told from other text. It turns the guard off: the upstream may show the
+	// credential to callers, and nobody will know. Default: such a credential is
+	// refused.
+	Unguarded bool `yaml:"unguarded"`
 	// Allow lists roles that may use the route, or is the word anyone, which
 	// skips authentication and excludes a secret. With a secret too, the role
 	// that reaches the secret must also be listed.
@@ -181,6 +197,7 @@ func (r Route) Check(report func(path, problem string)) {
 			report(path, fmt.Sprintf("%q is not known here: write %s", value, strings.Join(words, " or ")))
 		}
 	}
+	oneOf("guard", r.Guard, "mask", block)
 	oneOf("host", r.Host, "upstream", "preserve")
 	oneOf("trace", r.Trace, "propagate", "none")
 	oneOf("forwarded", r.Forwarded, "send", "none")
@@ -279,6 +296,12 @@ func (r Route) checkCredential(report func(path, problem string)) {
 			report("host", "with a secret, preserve needs a host in every pattern: else the caller chooses the Host that the credential goes out with")
 		}
 	}
+	switch {
+	case r.Secret == "" && (r.Guard != "" || r.Unguarded):
+		report("guard", "there is no secret to guard: remove guard and unguarded, or add secret: vault/collection/name")
+	case r.Guard != "" && r.Unguarded:
+		report("unguarded", "takes away what guard asks for: keep one")
+	}
 	hasInject := r.Inject != vault.Injection{}
 	switch {
 	case r.Secret != "" && !hasInject:
@@ -307,7 +330,7 @@ func (r Route) Binding() (vault.Binding, error) {
 	}
 	return vault.Binding{
 		Secret: r.Secret, Route: r.Name, Destination: vault.DestinationOf(u), Inject: r.Inject,
-		Plaintext: isLoopbackHost(u.Hostname()), PreserveHost: r.Host == "preserve", Overlap: r.Rotation.Overlap,
+		Plaintext: isLoopbackHost(u.Hostname()), PreserveHost: r.Host == "preserve", Overlap: r.Rotation.Overlap, Unguarded: r.Unguarded,
 	}, nil
 }
 

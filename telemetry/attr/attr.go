@@ -69,6 +69,7 @@ const (
 	SecretFingerprint = attribute.Key("vaultspan.secret.fingerprint") // spans only: keyed hash of the value
 	SecretAge         = attribute.Key("vaultspan.secret.age")         // spans only: seconds since the value was last confirmed
 	SecretStale       = attribute.Key("vaultspan.secret.stale")       // bool: used past its refresh, or past stale of max_age
+	SecretReflected   = attribute.Key("vaultspan.secret.reflected")   // spans only: where the upstream sent the credential back, and what was done
 	Vault             = attribute.Key("vaultspan.vault")              // the vault's name in the configuration
 )
 
@@ -103,20 +104,21 @@ const (
 
 // Metrics of requests. By Route, HTTPResponseStatusCode and Refusal.
 const (
-	MetricRequests        = "vaultspan.requests"            // counter: requests answered
-	MetricRequestDuration = "http.server.request.duration"  // histogram, s: until the last byte; with exemplars
-	MetricInflight        = "vaultspan.requests.inflight"   // up-down counter: requests at this moment, by Route
-	MetricAttemptDuration = "http.client.request.duration"  // histogram, s: until the upstream's headers, by Route
-	MetricTokens          = "vaultspan.tokens"              // counter: tokens judged, by IdentityIssuer and Result
-	MetricKeyFetches      = "vaultspan.issuer.key_fetches"  // counter: by IdentityIssuer and Result
-	MetricKeyAge          = "vaultspan.issuer.key_age"      // gauge, s: since the keys were last fetched, by IdentityIssuer
-	MetricLeaseUses       = "vaultspan.secret.uses"         // counter: leases put on an attempt, by Route, SecretID and SecretStale
-	MetricSecretAge       = "vaultspan.secret.age"          // gauge, s: since the value was last confirmed, by Vault and SecretID
-	MetricSecretValueAge  = "vaultspan.secret.value_age"    // gauge, s: since the value last changed, by Vault and SecretID
-	MetricSecretStaleness = "vaultspan.secret.staleness"    // gauge: by max_age and expires 0, 1 from warn on, 2 stale, 3 refused; by Vault and SecretID
-	MetricSecretExpires   = "vaultspan.secret.expires"      // gauge, s: the Unix time of expires, where a note says it, by Vault and SecretID
-	MetricSyncs           = "vaultspan.vault.syncs"         // counter: by Vault and Result
-	MetricSyncDuration    = "vaultspan.vault.sync.duration" // histogram, s: by Vault and Result
+	MetricRequests          = "vaultspan.requests"            // counter: requests answered
+	MetricRequestDuration   = "http.server.request.duration"  // histogram, s: until the last byte; with exemplars
+	MetricInflight          = "vaultspan.requests.inflight"   // up-down counter: requests at this moment, by Route
+	MetricAttemptDuration   = "http.client.request.duration"  // histogram, s: until the upstream's headers, by Route
+	MetricTokens            = "vaultspan.tokens"              // counter: tokens judged, by IdentityIssuer and Result
+	MetricKeyFetches        = "vaultspan.issuer.key_fetches"  // counter: by IdentityIssuer and Result
+	MetricKeyAge            = "vaultspan.issuer.key_age"      // gauge, s: since the keys were last fetched, by IdentityIssuer
+	MetricLeaseUses         = "vaultspan.secret.uses"         // counter: leases put on an attempt, by Route, SecretID and SecretStale
+	MetricSecretAge         = "vaultspan.secret.age"          // gauge, s: since the value was last confirmed, by Vault and SecretID
+	MetricSecretValueAge    = "vaultspan.secret.value_age"    // gauge, s: since the value last changed, by Vault and SecretID
+	MetricSecretStaleness   = "vaultspan.secret.staleness"    // gauge: by max_age and expires 0, 1 from warn on, 2 stale, 3 refused; by Vault and SecretID
+	MetricSecretExpires     = "vaultspan.secret.expires"      // gauge, s: the Unix time of expires, where a note says it, by Vault and SecretID
+	MetricSyncs             = "vaultspan.vault.syncs"         // counter: by Vault and Result
+	MetricSyncDuration      = "vaultspan.vault.sync.duration" // histogram, s: by Vault and Result
+	MetricSecretReflections = "vaultspan.secret.reflections"  // counter: credentials that an upstream sent back, by Route and Result (masked, blocked, cut)
 )
 
 // Metrics of the audit log.
