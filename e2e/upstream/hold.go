@@ -4,7 +4,6 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"net/http"
 )
 
@@ -29,7 +28,7 @@ func hold(w http.ResponseWriter, r *http.Request, released <-chan struct{}) {
 }
 
 // echo accepts a WebSocket (RFC 6455 section 4.2.2) and sends back what comes,
-// frames unread.
+// unread, as the payloads of text messages: frames are what the gateway watches.
 func echo(w http.ResponseWriter, r *http.Request) {
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	w.Header().Set("Connection", "Upgrade")
@@ -41,5 +40,17 @@ func echo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close()
-	io.Copy(conn, rw)
+	for {
+		frame := make([]byte, 2+125)
+		n, err := rw.Read(frame[2:])
+		if n > 0 {
+			frame[0], frame[1] = 0x81, byte(n)
+			if _, err := conn.Write(frame[:2+n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
 }

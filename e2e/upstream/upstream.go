@@ -9,7 +9,7 @@
 //	/close           nothing: the connection is dropped after the request
 //	/wait            nothing until Release; then as anything else
 //	/hold            a server-sent event at once, another at Release
-//	/ws              a WebSocket that sends back the bytes it gets
+//	/ws              a WebSocket that sends back the bytes it gets, as messages
 //	anything else    method, target and the body's length, as JSON
 package upstream
 

@@ -144,8 +144,8 @@ func TestWebSocketSendsBack(t *testing.T) {
 	if _, err := io.WriteString(conn, "to and fro"); err != nil {
 		t.Fatal(err)
 	}
-	back := make([]byte, len("to and fro"))
-	if _, err := io.ReadFull(conn, back); err != nil || string(back) != "to and fro" {
+	back := make([]byte, 2+len("to and fro"))
+	if _, err := io.ReadFull(conn, back); err != nil || string(back) != "\x81\x0ato and fro" {
 		t.Errorf("%q, %v", back, err)
 	}
 }
