@@ -26,7 +26,6 @@ func (x *exchange) forward() (failure *refused) {
 	flow := newFlow(ctx, x, cancel)
 	defer flow.stop()
 	x.watch = &watch{x: x, cancel: cancel}
-	ctx = x.open(ctx, x.attempt)
 	defer func() {
 		v := recover()
 		code := completed
@@ -49,6 +48,7 @@ func (x *exchange) forward() (failure *refused) {
 			panic(v)
 		}
 	}()
+	ctx = x.open(ctx, x.attempt)
 
 	x.out.inbound = func(h http.Header) {
 		x.inbound(h)

@@ -16,6 +16,7 @@ import (
 	"github.com/vaultspan/vaultspan/authn"
 	"github.com/vaultspan/vaultspan/policy"
 	"github.com/vaultspan/vaultspan/proxy"
+	"github.com/vaultspan/vaultspan/telemetry/attr"
 	"github.com/vaultspan/vaultspan/vault"
 )
 
@@ -83,9 +84,13 @@ type attempt struct {
 	*bomb
 }
 
-// SetAttributes is called when the upstream has answered.
+// SetAttributes is called before an attempt is made, and when the upstream has
+// answered.
 func (a attempt) SetAttributes(attributes ...attribute.KeyValue) {
-	a.at("relay")
+	a.at("forward")
+	if slices.ContainsFunc(attributes, func(kv attribute.KeyValue) bool { return kv.Key == attr.HTTPResponseStatusCode }) {
+		a.at("relay")
+	}
 	a.Span.SetAttributes(attributes...)
 }
 
@@ -111,7 +116,7 @@ func TestAPanicInAnyStageIsARefusal(t *testing.T) {
 	}
 	b.restart(t, proxy.NewServer(t.Context(), gateway, nil))
 	alice := b.token(t, "alice")
-	stages := []string{"authenticate", "decide", "lease", "record", "relay"}
+	stages := []string{"authenticate", "decide", "lease", "record", "forward", "relay"}
 	traces := map[string]string{} // by trace id: the stage
 	for _, stage := range stages {
 		for _, route := range []string{"http://app.gw.test/", "http://api.gw.test/api/"} {
@@ -136,7 +141,7 @@ func TestAPanicInAnyStageIsARefusal(t *testing.T) {
 	}
 	for _, stage := range stages {
 		want := []string{"refusal internal", "refusal internal"}
-		if stage == "relay" { // something was sent
+		if stage == "forward" || stage == "relay" { // something may have been sent
 			want = []string{"intent ", "intent ", "outcome panic", "outcome panic"}
 		}
 		if slices.Sort(said[stage]); !slices.Equal(said[stage], want) {
