@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -278,12 +279,16 @@ func observed(t *testing.T) exported {
 		}
 		until(t, line, func() bool { return first.shows(t, line) })
 	}
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { r.Header.Write(w) }))
+	defer echo.Close()
 	nobody := `routes:
+  - {name: echo, match: [/echo/], upstream: "` + echo.URL + `", secret: demo/payments/PAYMENTS_API_KEY, inject: bearer}
   - {name: gone, match: [/gone/], upstream: "http://` + free(t) + `", allow: [payments-engineer]}`
 	change(strings.Replace(string(good), "routes:", nobody, 1), `vaultspan_config_reloads_total{vaultspan_result="ok"} 1`)
 	if got := first.get(t, "/gone/", alice); got != http.StatusBadGateway {
 		t.Errorf("status %d of an upstream that is not there", got)
 	}
+	until(t, "an echo", func() bool { return first.get(t, "/echo/", alice) == http.StatusOK })
 	change("nonsense", "vaultspan_config_good 0")
 	first.scrape(t, all)
 	if err := os.WriteFile(path, good, 0o600); err != nil {

@@ -82,10 +82,17 @@ func spell(value string) []string {
 // Text is s masked, and whether there was anything to mask: for what comes
 // whole, such as the value of a header.
 func (g *Guard) Text(s string) (masked string, found bool) {
-	if len(s) < g.needles().shortest {
+	n := g.needles()
+	if len(s) < n.shortest {
 		return s, false
 	}
-	text, found := (&stream{needles: g.needles()}).scan([]byte(s), End)
+	if !strings.ContainsAny(s, marks) {
+		var short [256]byte // not allocated
+		if found, _ := n.search(append(short[:0], s...), nil); len(found) == 0 {
+			return s, false
+		}
+	}
+	text, found := (&stream{needles: n}).scan([]byte(s), End)
 	if !found {
 		return s, false
 	}

@@ -36,6 +36,12 @@ func BenchmarkGuard(b *testing.B) {
 			}
 		})
 	}
+	b.Run("a header's value", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			g.Text("no-cache, no-store, must-revalidate, max-age=0")
+		}
+	})
 	b.Run("making it", func(b *testing.B) {
 		for b.Loop() {
 			g, err := vault.NewGuard(value)

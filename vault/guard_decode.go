@@ -21,6 +21,9 @@ type escaping struct {
 // (RFC 8259, section 7), read as leniently as any reader would.
 var escapings = [...]escaping{{'%', undoPercent}, {'\\', undoJSON}}
 
+// marks are those of all escapings.
+const marks = `%\`
+
 func undoPercent(plain, s []byte) ([]byte, int) {
 	for i := 1; i < 3; i++ {
 		if i == len(s) {
