@@ -73,14 +73,14 @@ func (s SigV4) wear(secret string) (worn, error) {
 	if sign.credentials.SecretAccessKey, err = c.value("secret_access_key", plainText); err != nil {
 		return worn{}, err
 	}
-	values := []string{sign.credentials.SecretAccessKey}
+	w := worn{put: sign.put} // the key signs: no upstream ever has it
 	if _, temporary := c.fields["session_token"]; temporary {
 		if sign.credentials.SessionToken, err = c.value("session_token", fieldValue); err != nil {
 			return worn{}, err
 		}
-		values = append(values, sign.credentials.SessionToken)
+		w.values = func() []string { return []string{sign.credentials.SessionToken} }
 	}
-	return worn{put: sign.put, values: func() []string { return values }}, nil
+	return w, nil
 }
 
 // accessKeyID is text that stands between the delimiters of a signature's
