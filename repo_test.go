@@ -47,6 +47,7 @@ var onlyImporters = map[string][]string{
 	"github.com/coreos/go-oidc":           {"authn"},
 	"github.com/spf13/cobra":              {"cmd/vaultspan"},
 	"go.yaml.in/yaml":                     {"config", "vault"}, // vault: the block that operators write into a secret's note
+	"golang.org/x/oauth2":                 {"vault", "authn/devidp"}, // it exchanges secrets
 	"golang.org/x/mod/sumdb":              {"audit"},
 	"go.opentelemetry.io/otel/exporters":  {"telemetry"},
 	"go.opentelemetry.io/otel/sdk":        {"telemetry", "cmd/vaultspan"},

@@ -187,6 +187,9 @@ func (c *Config) checkRoutes(report func(path, problem string)) {
 			continue
 		}
 		checkOneVault([]string{route.Secret}, at+"secret", report)
+		if tokens := route.Inject.TokenEndpoint(); tokens.URL != nil {
+			c.checkLoop(tokens.Destination(), at+"inject."+tokens.Key, report)
+		}
 		ref, err := vault.ParseReference(route.Secret)
 		if err != nil {
 			report(at+"secret", err.Error())

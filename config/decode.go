@@ -130,10 +130,15 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 			continue
 		}
 		d.at(below, key, value)
-		if key.Value == "password" { // somebody may have written it out
-			d.hide(value)
-		}
+		d.hideSecret(key, value)
 		d.decode(value, v.Field(index), below)
+	}
+}
+
+// hideSecret hides a value that somebody may have written out.
+func (d *decoder) hideSecret(key, value *yaml.Node) {
+	if slices.Contains([]string{"password", "client_secret", "refresh_token"}, key.Value) {
+		d.hide(value)
 	}
 }
 
@@ -161,6 +166,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	for key, value := range d.pairs(n, path) {
 		below := join(path, key.Value)
 		d.at(below, key, value)
+		d.hideSecret(key, value)
 		element := reflect.New(v.Type().Elem()).Elem()
 		d.decode(value, element, below)
 		v.SetMapIndex(reflect.ValueOf(key.Value).Convert(v.Type().Key()), element)

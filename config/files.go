@@ -26,7 +26,7 @@ func (c *Config) complete(dir string) {
 		names = append(names, &c.Issuers[i].CA)
 	}
 	for i := range c.Routes {
-		names = append(names, &c.Routes[i].UpstreamTLS.CA)
+		names = append(names, &c.Routes[i].UpstreamTLS.CA, c.Routes[i].Inject.TokenCA())
 	}
 	for i := range c.Policy.Deny {
 		names = append(names, &c.Policy.Deny[i])
@@ -52,6 +52,9 @@ func (c *Config) checkFiles(report func(path, problem string)) {
 	}
 	for i, route := range c.Routes {
 		c.checkAuthorities(fmt.Sprintf("routes[%d].upstream_tls.ca", i), route.UpstreamTLS.CA, report)
+		tokens := route.Inject.TokenEndpoint()
+		kind, _, _ := strings.Cut(tokens.Key, ".")
+		c.checkAuthorities(fmt.Sprintf("routes[%d].inject.%s.ca", i, kind), tokens.CA, report)
 	}
 	for name, v := range c.Vaults {
 		c.checkAuthorities("vaults."+name+".bitwarden.ca", v.Bitwarden.CA, report)

@@ -243,6 +243,10 @@ routes:
   - {name: mtls, match: [/mtls/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: mtls}
   - {name: path, match: [/path/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {path: "/bot{secret}"}}
   - {name: sigv4, match: [/sigv4/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {sigv4: {region: eu-central-1, service: s3}}, token_from: [x-amz-security-token]}
+  - {name: token, match: [/token/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {oauth2: {token_url: "https://login.example.com/token", client_id: gateway,
+      grant: client_credentials, auth: basic, scopes: [read], params: {audience: a}, as: {header: X-Token, format: "Token {token}"}, private: [10.0.0.0/8], ca: ca.pem}}}
+  - {name: app, match: [/app/], upstream: "https://api.github.com", secret: prod/payments/KEY, inject: {github_app: {app: "12345", installation: 678, repositories: [api],
+      permissions: {contents: read}, api: "https://api.github.com", as: {basic: x-access-token}, private: [10.0.0.0/8], ca: ca.pem}}}
   - {name: open, match: [/open/], upstream: "https://static.example.com", allow: anyone}
 audit: {dir: audit, key: "${file:audit.key}", wait: 1s, mode: strict, segment_size: 64MiB}
 telemetry:
@@ -262,8 +266,8 @@ var structural = regexp.MustCompile(`is not a key|has no value|is empty$|is empt
 
 // syntax are the fields of text with a syntax that the schema leaves to Load.
 // In every other field in which Load refuses a word, the schema does too.
-var syntax = regexp.MustCompile(`^(listen|admin\.listen|tls(\.\w+)?|policy\.(deny\[0\]|replace)|issuers\[0\]\.ca|vaults\.prod\.bitwarden\.ca|telemetry\.otlp\.ca|` +
-	`routes\[\d\]\.(match\[0\]|strip|allow\[0\]|origins\[0\]|upstream_tls\.ca)|roles\.reader\.members\[\d\]\.issuer)$`)
+var syntax = regexp.MustCompile(`^(listen|admin\.listen|tls(\.\w+)?|policy\.(deny\[0\]|replace)|issuers\[0\]\.ca|routes\[\d+\]\.inject\.\w+\.ca|vaults\.prod\.bitwarden\.ca|telemetry\.otlp\.ca|` +
+	`routes\[\d+\]\.(match\[0\]|strip|allow\[0\]|origins\[0\]|upstream_tls\.ca)|roles\.reader\.members\[\d\]\.issuer)$`)
 
 // A configuration with everything, changed in one place to whatever might be
 // there: what the schema refuses, Load refuses there, and what Load refuses
@@ -281,9 +285,10 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 	}
 	full := instance(&doc).(object)
 	schema, n := compiled(t), 0
+	routes := full["routes"].([]any)
 	for key, value := range full { // each section by itself: it is quicker
 		a := &agreement{T: t, path: filepath.Join(dir, "vaultspan.yaml"), schema: schema, known: map[string]bool{}}
-		a.whole = object{"routes": full["routes"].([]any)[6:], "audit": object{"dir": "audit", "key": "${file:audit.key}"}}
+		a.whole = object{"routes": routes[len(routes)-1:], "audit": object{"dir": "audit", "key": "${file:audit.key}"}}
 		a.whole[key] = value
 		a.start()
 		a.in("", a.whole, key)

@@ -27,6 +27,9 @@ const (
 	NoCredential LeaseReason = "no-credential"
 	// Unavailable: never fetched, not readable, or too old to be trusted.
 	Unavailable LeaseReason = "unavailable"
+	// NoToken: the secret was not exchanged for a token, and may be soon: the
+	// token endpoint does not answer, or not with one.
+	NoToken LeaseReason = "no-token"
 	// Reserved: the request has a parameter where the credential goes. Which of
 	// the two a server would read is its affair, and the query is the caller's.
 	Reserved LeaseReason = "reserved"
@@ -50,9 +53,11 @@ func (e *LeaseError) Error() string {
 func (e *LeaseError) Unwrap() error { return e.Err }
 
 var (
-	errZeroLease = errors.New("nothing was leased")
-	errExpired   = errors.New("the lease expired")
-	errNotBound  = errors.New("no binding of this secret to this route")
-	errReserved  = errors.New("the request has the injected parameter itself")
-	errPending   = errors.New("not fetched yet")
+	errZeroLease  = errors.New("nothing was leased")
+	errExpired    = errors.New("the lease expired")
+	errNotBound   = errors.New("no binding of this secret to this route")
+	errReserved   = errors.New("the request has the injected parameter itself")
+	errNotMinted  = errors.New("the secret is to be exchanged for a token first")
+	errNotMinting = errors.New("the secret is worn as it is")
+	errPending    = errors.New("not fetched yet")
 )

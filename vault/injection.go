@@ -11,8 +11,8 @@ import (
 )
 
 // Injection says how an upstream wants its credential: the word bearer, basic
-// or mtls, or exactly one of header, basic, query, cookie, path and sigv4. The
-// zero Injection carries nothing anywhere.
+// or mtls, or exactly one of header, basic, query, cookie, path, sigv4, oauth2
+// and github_app. The zero Injection carries nothing anywhere.
 type Injection struct {
 	// Header names the header that carries the credential. The caller's own is
 	// removed, however it is spelled.
@@ -40,8 +40,14 @@ type Injection struct {
 	// its field token, as in "{username}:{token}": a field is text, and is
 	// named with letters, digits, _ and -. Default: {secret}.
 	Format string `yaml:"format"`
-	bearer bool
-	mtls   bool
+	// OAuth2 exchanges the secret at an authorization server for a token that
+	// lives shortly: the upstream sees the token alone.
+	OAuth2 *OAuth2 `yaml:"oauth2"`
+	// GitHubApp signs with the secret, an App's private key, for a token of
+	// GitHub's that lives for an hour: the upstream sees the token alone.
+	GitHubApp *GitHubApp `yaml:"github_app"`
+	bearer    bool
+	mtls      bool
 }
 
 // Basic is the user and the password of HTTP Basic authentication. Both take
@@ -86,7 +92,7 @@ func (i *Injection) UnmarshalText(text []byte) error {
 }
 
 // ways are all there are to write an injection.
-const ways = `the word bearer, basic or mtls, or one of {header: NAME, format: "Token {secret}"}, {basic: {user: NAME}}, {query: NAME}, {cookie: NAME}, {path: "/bot{secret}"} and {sigv4: {region: NAME, service: NAME}}`
+const ways = `the word bearer, basic or mtls, or one of {header: NAME, format: "Token {secret}"}, {basic: {user: NAME}}, {query: NAME}, {cookie: NAME}, {path: "/bot{secret}"}, {sigv4: {region: NAME, service: NAME}}, {oauth2: {token_url: URL}} and {github_app: {app: ID, installation: ID}}`
 
 // Places lists the canonical names of the headers that the injection sets: a
 // caller's own are removed before. A credential that goes into the query or a
@@ -111,6 +117,10 @@ func (i Injection) place() place {
 	switch {
 	case i.bearer, i.Basic != Basic{}:
 		return place{header: "Authorization"}
+	case i.OAuth2 != nil:
+		return place{header: i.OAuth2.As.header()}
+	case i.GitHubApp != nil:
+		return place{header: i.GitHubApp.As.header()}
 	case i.Query != "":
 		return place{query: i.Query}
 	case i.Cookie != "":

@@ -11,7 +11,7 @@ func (i Injection) Check(report func(path, problem string)) {
 		given bool
 	}{
 		{"bearer", i.bearer}, {"header", i.Header != ""}, {"basic", i.Basic != Basic{}}, {"query", i.Query != ""}, {"cookie", i.Cookie != ""},
-		{"path", i.Path != ""}, {"sigv4", i.SigV4 != SigV4{}}, {"mtls", i.mtls},
+		{"path", i.Path != ""}, {"sigv4", i.SigV4 != SigV4{}}, {"mtls", i.mtls}, {"oauth2", i.OAuth2 != nil}, {"github_app", i.GitHubApp != nil},
 	} {
 		if kind.given {
 			kinds = append(kinds, kind.name)
@@ -33,6 +33,9 @@ func (i Injection) Check(report func(path, problem string)) {
 		i.SigV4.check(report)
 	case i.Path != "":
 		checkPathFormat(i.Path, report)
+	case i.OAuth2 != nil || i.GitHubApp != nil:
+		i.checkMinting(report)
+		return
 	}
 	i.checkName(report)
 	i.checkFormat(report)

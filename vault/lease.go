@@ -26,6 +26,7 @@ type Lease struct {
 	since time.Time
 	lasts time.Duration
 	now   func() time.Time
+	token *token // worn in the secret's stead; nil: none
 }
 
 // Secret is the bound secret as written in the configuration:
@@ -89,7 +90,7 @@ func (l Lease) Guard() *Guard { return l.holding().guard }
 // sent at once: what is traced or logged of it, is before.
 func (l Lease) Authorize(r *http.Request) error {
 	h := l.of
-	if h == nil || h.worn.put == nil {
+	if h == nil || h.worn.put == nil && h.mint == nil {
 		return &LeaseError{NotBound, "", errZeroLease}
 	}
 	if !h.destination.Allows(r.URL) {
@@ -102,7 +103,14 @@ func (l Lease) Authorize(r *http.Request) error {
 	if elapsed(l.since, now) > l.lasts {
 		return &LeaseError{Unavailable, h.key.secret, errExpired}
 	}
-	if err := h.worn.put(r); err != nil {
+	put := h.worn.put
+	switch {
+	case h.mint != nil && l.token == nil:
+		return &LeaseError{NotBound, h.key.secret, errNotMinted}
+	case h.mint != nil:
+		put = l.token.put
+	}
+	if err := put(r); err != nil {
 		reason := NoCredential
 		switch e, ok := errors.AsType[*LeaseError](err); {
 		case ok:

@@ -154,6 +154,7 @@ func (v *Vault) publish() {
 		published: v.now(),
 		next:      m.next,
 		uses:      make(map[key]*uses),
+		mints:     make(map[mintKey]*mint),
 	}
 	before := v.view.Load()
 	inUse := make(map[string]bool)
@@ -163,9 +164,9 @@ func (v *Vault) publish() {
 			old.refuse(NoCredential, errors.New("is bound to this route twice"))
 			continue
 		}
-		h.uses, h.due = next.count(h, before), h.limits.due(next.published)
+		h.uses, h.due, h.mint = next.count(h, before), h.limits.due(next.published), v.mintOf(h, before, next)
 		if h.before != nil {
-			h.before.uses = h.uses
+			h.before.uses, h.before.mint = h.uses, v.mintOf(h.before, before, next)
 		}
 		inUse[h.id] = true
 		next.holdings[h.key] = h

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -76,6 +77,31 @@ func TestNothingPrintsASecret(t *testing.T) {
 			held = append(held, l)
 		}
 	}
+	g := newGitHub(t)
+	for value, inject := range map[string]vault.Injection{clientSecret: oauth(), g.pkcs1(): app(), `{"client_secret": "CANARY-x", "refresh_token": "CANARY-refresh-1"}`: oauth(func(o *vault.OAuth2) { o.Grant = "refresh_token" })} {
+		a := newAuthority()
+		g.limit = false
+		if a.rotates = strings.HasPrefix(value, "{"); a.rotates {
+			a.secret, a.refresh = "CANARY-x", "CANARY-refresh-1"
+		}
+		send := a.send
+		if inject.GitHubApp != nil {
+			send = g.send
+		}
+		v, _ := minting(t, value, inject)
+		bare := lease(t, v, stripeRef)
+		l := mint(t, v, send)
+		held = append(held, bare, *bare, l, *l, bare.Authorize(request(t)), v, inject, vault.Binding{Inject: inject})
+		a.fail = func(w http.ResponseWriter) { http.Error(w, "CANARY", 400) }
+		g.limit = true
+		again, _ := minting(t, value, inject)
+		_, err := lease(t, again, stripeRef).Mint(t.Context(), send)
+		held = append(held, err, again)
+		if v.Close(); err == nil {
+			t.Error("minted by a server that refuses")
+		}
+		again.Close()
+	}
 
 	var out bytes.Buffer
 	text := slog.New(slog.NewTextHandler(&out, nil))
@@ -98,7 +124,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 		walk(&b, reflect.ValueOf(held), map[uintptr]bool{})
 		out.WriteString(b.String())
 	}
-	for _, secret := range []string{"CANARY", "Bearer", "svc:CANARY", key[30:80]} {
+	for _, secret := range []string{"CANARY", "Bearer", "svc:CANARY", key[30:80], g.key.D.String()} {
 		for _, form := range []string{secret, hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
 			base64.RawStdEncoding.EncodeToString([]byte(secret))[:7], fmt.Sprint([]byte(secret))} {
 			if i := strings.Index(out.String(), form); i >= 0 {

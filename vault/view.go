@@ -34,6 +34,7 @@ type holding struct {
 	unreadable error       // why the last refresh could not read it, though it is there
 	pending    bool        // no fetch has looked for it yet
 	uses       *uses
+	mint       *mint // of a kind that mints; nil: the credential is worn
 }
 
 // view is what leases are given from: replaced as a whole by a refresh or a
@@ -42,10 +43,11 @@ type view struct {
 	holdings  map[key]*holding
 	order     []*holding    // as bound
 	uses      map[key]*uses // by route and the secret's id
-	refreshed time.Time     // when the last good refresh began; zero: never
-	failure   error         // of the last refresh; nil: it was good
-	failures  int           // in a row
-	settled   bool          // a refresh ended
+	mints     map[mintKey]*mint
+	refreshed time.Time // when the last good refresh began; zero: never
+	failure   error     // of the last refresh; nil: it was good
+	failures  int       // in a row
+	settled   bool      // a refresh ended
 	published time.Time
 	next      chan struct{} // closed when a later refresh ends
 }

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"context"
 	"crypto/tls"
 	"net/http"
 )
@@ -21,6 +22,13 @@ type worn struct {
 	// that the binding takes, not what stands around them. Nil: it never has any,
 	// as with a key that only signs.
 	values func() []string
+
+	// mint is of a kind that wears a token in the secret's stead, and then there
+	// is no put: it exchanges the secret, at endpoint, through a client that does
+	// so once. One call at a time; those of equal shape are one.
+	mint     func(context.Context, *http.Client) (granted, error)
+	endpoint Destination
+	shape    string
 }
 
 // wear makes a secret's value ready. Its error never quotes the value.
@@ -32,6 +40,8 @@ func (i Injection) wear(secret string) (worn, error) {
 		return wearCertificate(secret)
 	case i.Path != "":
 		return wearPath(i.Path, secret)
+	case i.OAuth2 != nil || i.GitHubApp != nil:
+		return i.wearMinting(secret)
 	}
 	composed, err := i.compose(secret)
 	if err != nil {
