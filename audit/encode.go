@@ -20,7 +20,7 @@ const maxActors = 64
 func (e *Event) check() error {
 	for _, s := range [...]string{
 		e.Trace, e.Attempt, e.Route, e.Method, e.Host, e.Path, e.Client, e.Issuer, e.Subject,
-		e.Role, e.Reason, e.Revision, e.Secret, e.Version, e.Fingerprint, e.Upstream, e.Code, e.Detail,
+		e.Role, e.Reason, e.Revision, e.Secret, e.Version, e.Fingerprint, e.Minted, e.Upstream, e.Code, e.Detail,
 	} {
 		if len(s) > maxText {
 			return fmt.Errorf("audit: a field of %d bytes does not fit in a record", len(s))
@@ -84,6 +84,7 @@ func appendBody(b []byte, e *Event) []byte {
 	text(`,"secret":`, e.Secret)
 	text(`,"version":`, e.Version)
 	text(`,"fingerprint":`, e.Fingerprint)
+	text(`,"minted":`, e.Minted)
 	if e.Stale {
 		b = append(b, `,"stale":true`...)
 	}

@@ -54,8 +54,11 @@ type Event struct {
 	Secret      string `json:"secret,omitempty"` // vault/collection/name, never the value
 	Version     string `json:"version,omitempty"`
 	Fingerprint string `json:"fingerprint,omitempty"`
-	Stale       bool   `json:"stale,omitempty"`
-	Upstream    string `json:"upstream,omitempty"` // scheme://host:port
+	// Minted is the attempt that exchanged the secret for the token which was
+	// worn in its stead; of that attempt itself, its own id.
+	Minted   string `json:"minted,omitempty"`
+	Stale    bool   `json:"stale,omitempty"`
+	Upstream string `json:"upstream,omitempty"` // scheme://host:port
 
 	Code     string        `json:"code,omitempty"`   // refusal code, or how the outcome ended
 	Status   int           `json:"status,omitempty"` // upstream's, or the refusal's

@@ -22,7 +22,7 @@ func full() audit.Event {
 	return audit.Event{
 		Trace: "t", Attempt: "a-1", Route: "r", Method: "GET", Host: "h", Path: "/p?", Client: "192.0.2.1",
 		Issuer: "i", Subject: "s", Actors: []string{"agent-1", "agent-2"}, Role: "role", Reason: "because",
-		Revision: "rev", Secret: "v/c/n", Version: "ver", Fingerprint: "f", Stale: true, Upstream: "https://u:443",
+		Revision: "rev", Secret: "v/c/n", Version: "ver", Fingerprint: "f", Minted: "a-1", Stale: true, Upstream: "https://u:443",
 		Code: "c", Status: 200, Sent: 1, Received: -2, Duration: time.Second, Detail: "d",
 	}
 }
@@ -32,7 +32,7 @@ func TestARecordReadsBackAsTheEvent(t *testing.T) {
 	b := newBench(t)
 	l := b.open()
 	e := full()
-	if v := reflect.ValueOf(e); v.NumField() != 34 {
+	if v := reflect.ValueOf(e); v.NumField() != 35 {
 		t.Fatalf("Event has %d fields: extend full, appendBody and scan", v.NumField())
 	}
 	if _, err := l.Intent(t.Context(), e); err != nil {

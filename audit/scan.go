@@ -36,6 +36,7 @@ const (
 	fSecret
 	fVersion
 	fFingerprint
+	fMinted
 	fStale
 	fUpstream
 	fCode
@@ -54,13 +55,13 @@ const (
 )
 
 // Keys and the first byte of their values: " string, 0 number, t true, [ list.
-const keyKinds = `0"""` + `"""""""""[` + `"""""` + `"t""00000""` + `"[[0`
+const keyKinds = `0"""` + `"""""""""[` + `"""""` + `""t""00000""` + `"[[0`
 
 var keys = [fields]string{
 	"seq", "time", "prev", "kind",
 	"trace", "attempt", "route", "method", "host", "path", "client", "issuer", "subject", "actors",
 	"role", "reason", "revision", "secret", "version",
-	"fingerprint", "stale", "upstream", "code", "status", "sent", "received", "duration_ns", "count", "first", "detail",
+	"fingerprint", "minted", "stale", "upstream", "code", "status", "sent", "received", "duration_ns", "count", "first", "detail",
 	"note", "range", "open", "sealed",
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -26,6 +27,8 @@ type attempt struct {
 	id          string // trace "-" n
 	lease       *vault.Lease
 	destination vault.Destination
+	method      string // of the request; empty: the caller's
+	mints       bool   // the request exchanges the secret for a token
 	started     time.Time
 	span        trace.Span // CLIENT; nil until it is sent
 
@@ -39,13 +42,25 @@ func (x *exchange) record() *refused {
 	return x.intend(x.lease, x.route.destination)
 }
 
-// intend begins an attempt with its intent. Only one is open at a time.
+// intend begins an attempt for the caller with its intent. Only one is open at
+// a time.
 func (x *exchange) intend(lease *vault.Lease, to vault.Destination) *refused {
-	ctx, span := x.start(attr.SpanRecord)
-	defer span.End()
-	x.attempts++
 	x.attempt = nil // the one before is closed
-	a := &attempt{id: x.trace + "-" + strconv.Itoa(x.attempts), lease: lease, destination: to, started: time.Now()}
+	a := &attempt{lease: lease, destination: to}
+	if refused := x.begin(x.ctx, a); refused != nil {
+		return refused
+	}
+	x.attempt = a
+	return nil
+}
+
+// begin gives an attempt its id and its intent, within ctx.
+func (x *exchange) begin(ctx context.Context, a *attempt) *refused {
+	started, span := x.start(attr.SpanRecord)
+	defer span.End()
+	ctx = trace.ContextWithSpan(ctx, trace.SpanFromContext(started))
+	x.attempts++
+	a.id, a.started = x.trace+"-"+strconv.Itoa(x.attempts), time.Now()
 	receipt, err := x.gateway.Audit.Intent(ctx, x.intentEvent(a))
 	if errors.Is(err, audit.ErrOverloaded) {
 		return overloaded.from(err)
@@ -53,7 +68,6 @@ func (x *exchange) intend(lease *vault.Lease, to vault.Destination) *refused {
 	if err != nil {
 		return auditUnavailable.from(err)
 	}
-	x.attempt = a
 	span.SetAttributes(attr.AuditSeq.Int64(int64(receipt.Seq)), attr.AuditWait.Float64(receipt.Wait.Seconds()))
 	return nil
 }
@@ -61,14 +75,15 @@ func (x *exchange) intend(lease *vault.Lease, to vault.Destination) *refused {
 // open starts the attempt's span, beside those of the steps before it. There is
 // no URL on it: paths may hold what callers type, queries may hold keys.
 func (x *exchange) open(ctx context.Context, a *attempt) context.Context {
+	method := cmp.Or(a.method, x.method())
 	ctx = trace.ContextWithSpan(ctx, x.span)
 	if !x.span.IsRecording() { // an upstream that is told of the trace is told of its root
 		a.span = noop.Span{}
 		return ctx
 	}
-	ctx, a.span = x.gateway.tracer().Start(ctx, x.method()+" "+a.destination.Host, trace.WithSpanKind(trace.SpanKindClient))
+	ctx, a.span = x.gateway.tracer().Start(ctx, method+" "+a.destination.Host, trace.WithSpanKind(trace.SpanKindClient))
 	a.span.SetAttributes(
-		attr.HTTPRequestMethod.String(x.method()),
+		attr.HTTPRequestMethod.String(method),
 		attr.URLScheme.String(a.destination.Scheme),
 		attr.ServerAddress.String(a.destination.Host),
 		attr.ServerPort.Int(a.destination.Port),
@@ -86,7 +101,7 @@ func (x *exchange) end(a *attempt, code string) {
 		return
 	}
 	a.closed = true
-	code, detail := x.watch.outcome(code)
+	code, detail := x.watch.outcome(a, code)
 	x.gateway.Audit.Outcome(x.outcomeEvent(a, code, detail))
 	if detail != "" {
 		x.span.SetAttributes(attr.ErrorType.String(code))
@@ -102,16 +117,16 @@ func (x *exchange) end(a *attempt, code string) {
 }
 
 // send makes the attempt, and a second one where the upstream refuses the
-// credential, the vault has another version of it, and the request can be sent
-// again. What is traced of a request is above this; what the Lease puts on it
-// is not.
+// credential, the vault has another version of it or another token, and the
+// request can be sent again. What is traced of a request is above this; what
+// the Lease puts on it is not.
 func (x *exchange) send(r *http.Request, flow *flow) (*http.Response, error) {
 	again := x.copyOf(r)
 	res, err := x.try(r)
 	if err != nil || again == nil || !slices.Contains(x.route.Rotation.Refused, res.StatusCode) {
 		return res, err
 	}
-	lease := x.renew(r.Context())
+	lease := x.another(r.Context())
 	if lease == nil {
 		return res, nil
 	}
@@ -159,13 +174,18 @@ func (x *exchange) try(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	a.status = res.StatusCode
+	a.answered(res)
+	return res, nil
+}
+
+// answered says on the attempt's span what came back.
+func (a *attempt) answered(res *http.Response) {
 	if a.span.IsRecording() {
 		a.span.SetAttributes(
 			attr.HTTPResponseStatusCode.Int(res.StatusCode),
 			attr.NetworkProtocolVersion.String(strings.TrimPrefix(res.Proto, "HTTP/")),
 		)
 	}
-	return res, nil
 }
 
 // renew looks for another version of the credential that the upstream refused,

@@ -59,9 +59,11 @@ type bench struct {
 	public   string // the audit log's public key
 	spans    *tracetest.InMemoryExporter
 	logs     *lockedBuffer
-	meter    metric.MeterProvider     // default: none; set it in change
-	tracer   *sdktrace.TracerProvider // default: to spans; set it in change
-	refresh  time.Duration            // of the vault; default: 1s; set it in change
+	meter    metric.MeterProvider                   // default: none; set it in change
+	tracer   *sdktrace.TracerProvider               // default: to spans; set it in change
+	refresh  time.Duration                          // of the vault; default: 1s; set it in change
+	now      func() time.Time                       // the vault's clock; default: time.Now; set it in change
+	secret   func(name, value string) *bwemu.Secret // adds one to team-dev; call it in change
 
 	plain, tls *httptest.Server // the gateway's listeners: HTTP/1, and TLS with HTTP/2
 }
@@ -151,6 +153,7 @@ func newBench(t testing.TB, change ...func(*bench, []proxy.Route) []proxy.Route)
 	b.secret1 = organization.AddSecret("U1_KEY", canary1, "", dev)
 	organization.AddSecret("U2_KEY", canary2, "", pay)
 	organization.AddSecret("FIELDS", fmt.Sprintf(`{"username": "svc", "password": %q}`, canary1), "", dev)
+	b.secret = func(name, value string) *bwemu.Secret { return organization.AddSecret(name, value, "", dev) }
 	token := organization.AddAccount("gateway", dev, pay).AccessToken()
 	server, err := emulator.Start(ctx)
 	must(err)
@@ -201,7 +204,7 @@ func newBench(t testing.TB, change ...func(*bench, []proxy.Route) []proxy.Route)
 			bindings = append(bindings, binding)
 		}
 	}
-	prod, err := vault.Open(vault.Setup{Name: "prod", Config: account, Source: source, Bindings: bindings, FingerprintKey: func() string { return "0123456789abcdef" }, Logger: logger})
+	prod, err := vault.Open(vault.Setup{Name: "prod", Config: account, Source: source, Bindings: bindings, FingerprintKey: func() string { return "0123456789abcdef" }, Logger: logger, Now: b.now})
 	must(err)
 	t.Cleanup(prod.Close)
 

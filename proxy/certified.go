@@ -70,6 +70,9 @@ func (r *route) connections(l *vault.Lease) *pool {
 
 // close lets go of the route's connections when their requests have ended.
 func (r *route) close() {
+	if r.tokens != nil {
+		r.tokens.close()
+	}
 	if r.certified != nil {
 		r.certified.close()
 		return

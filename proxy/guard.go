@@ -82,8 +82,12 @@ func (w *watch) saw(where string) error {
 	return err
 }
 
-// outcome is how the attempt ended, given how it would have, and the detail.
-func (w *watch) outcome(code string) (_, detail string) {
+// outcome is how an attempt ended, given how it would have, and the detail. Of an
+// attempt that nothing of is passed on, it is as given.
+func (w *watch) outcome(a *attempt, code string) (_, detail string) {
+	if w == nil || w.attempt != a {
+		return code, ""
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.seen) == 0 {

@@ -35,6 +35,7 @@ type route struct {
 	headers     headerPolicy
 	pool        *pool                    // nil where there is
 	certified   *certified               // connections with the credential on them
+	tokens      *pool                    // to where the secret is exchanged for a token; nil: it is worn
 	inflight    *atomic.Int64            // shared with the route of that name in later settings
 	measured    metric.MeasurementOption // the route, on metrics
 	closed      error                    // why the route serves nobody, or nil
@@ -200,7 +201,8 @@ func compile(config Route, closed error) (*route, error) {
 	default:
 		r.pool = open(nil)
 	}
-	return r, nil
+	r.tokens, err = newTokenPool(r)
+	return r, err
 }
 
 // says resolves a setting whose default depends on where the upstream is.

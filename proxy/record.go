@@ -62,6 +62,9 @@ func (x *exchange) intentEvent(a *attempt) audit.Event {
 	e.Upstream = a.destination.String()
 	if l := a.lease; l != nil {
 		e.Secret, e.Version, e.Fingerprint, e.Stale = l.Secret(), l.Version(), l.Fingerprint(), l.Stale()
+		if e.Minted = l.Minted(); a.mints {
+			e.Minted = a.id
+		}
 	}
 	return e
 }
@@ -163,6 +166,8 @@ func fromVault(err error) *refused {
 		return secretNotBound.from(err)
 	case vault.NoCredential:
 		return noCredential.from(err)
+	case vault.NoToken:
+		return tokenUnavailable.from(err)
 	}
 	return vaultUnavailable.from(err)
 }

@@ -51,6 +51,7 @@ var (
 	auditUnavailable     = Refusal{503, "audit-unavailable", "the request could not be recorded, so it was not sent"}
 	policyError          = Refusal{503, "policy-error", "policy could not be evaluated"}
 	vaultUnavailable     = Refusal{503, "vault-unavailable", "the vault cannot be relied on right now"}
+	tokenUnavailable     = Refusal{503, "token-unavailable", "a token for the upstream cannot be had right now"}
 	issuerUnavailable    = Refusal{503, "issuer-unavailable", "the token's issuer cannot be reached to check it"}
 	routeClosed          = Refusal{503, "route-closed", "the route is closed by a configuration problem"}
 	draining             = Refusal{503, "draining", "the gateway is shutting down"}
@@ -68,7 +69,7 @@ func Refusals() []Refusal {
 		noRoute, methodNotAllowed, callerTimeout, bodyTooLarge, expectationFailed, misdirected, headersTooLarge,
 		internalError,
 		noCredential, upstreamForbidden, upstreamTLS, upstreamReset, upstreamUnreachable, upstreamInvalid, secretReflected,
-		auditUnavailable, policyError, vaultUnavailable, issuerUnavailable, routeClosed, draining, overloaded,
+		auditUnavailable, policyError, vaultUnavailable, tokenUnavailable, issuerUnavailable, routeClosed, draining, overloaded,
 		upstreamTimeout,
 	}
 }

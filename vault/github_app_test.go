@@ -98,7 +98,7 @@ func (g *gitHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		granted[name] = level
 	}
 	answer := map[string]any{
-		"token": fmt.Sprintf("ghs_CANARY%d", len(g.asked)+1), "expires_at": time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
+		"token": fmt.Sprintf("ghs_CANARYCANARY%d", len(g.asked)+1), "expires_at": time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
 		"permissions": granted, "repository_selection": "all",
 	}
 	if ask.Repositories != nil {
@@ -178,9 +178,9 @@ func TestAnAppsKeyIsExchangedForAnInstallationToken(t *testing.T) {
 		want string
 		as   vault.As
 	}{
-		"PKCS #1": {g.pkcs1(), "Bearer ghs_CANARY1", vault.As{}},
-		"PKCS #8": {g.pkcs8(t, g.key), "Bearer ghs_CANARY1", vault.As{}},
-		"for git": {g.pkcs1(), "Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:ghs_CANARY1")), vault.As{Basic: "x-access-token"}},
+		"PKCS #1": {g.pkcs1(), "Bearer ghs_CANARYCANARY1", vault.As{}},
+		"PKCS #8": {g.pkcs8(t, g.key), "Bearer ghs_CANARYCANARY1", vault.As{}},
+		"for git": {g.pkcs1(), "Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:ghs_CANARYCANARY1")), vault.As{Basic: "x-access-token"}},
 	} {
 		g.asked = nil
 		v, _ := minting(t, c.key, app(func(a *vault.GitHubApp) { a.As = c.as }))
@@ -200,7 +200,7 @@ func TestAnInstallationTokenIsRenewedBeforeItsHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v, _ := minting(t, g.pkcs1(), app())
 		for i, sleep := range []time.Duration{58 * time.Minute, 2 * time.Minute, 0} {
-			wears(t, mint(t, v, g.send), []string{"Bearer ghs_CANARY1", "Bearer ghs_CANARY1", "Bearer ghs_CANARY2"}[i])
+			wears(t, mint(t, v, g.send), []string{"Bearer ghs_CANARYCANARY1", "Bearer ghs_CANARYCANARY1", "Bearer ghs_CANARYCANARY2"}[i])
 			time.Sleep(sleep)
 		}
 	})
@@ -250,7 +250,7 @@ func TestAnUnnarrowedTokenIsOfTheWholeInstallation(t *testing.T) {
 	g := newGitHub(t)
 	g.app = "Iv23liABC"
 	v, _ := minting(t, g.pkcs1(), app(func(a *vault.GitHubApp) { a.App, a.Repositories = "Iv23liABC", nil }))
-	wears(t, mint(t, v, g.send), "Bearer ghs_CANARY1")
+	wears(t, mint(t, v, g.send), "Bearer ghs_CANARYCANARY1")
 }
 
 func TestKeysThatAreNotAnApps(t *testing.T) {

@@ -67,9 +67,15 @@ func (l Lease) Fetched() trace.SpanContext { return l.holding().version.span }
 // Destination is the only place that the credential may go.
 func (l Lease) Destination() Destination { return l.holding().destination }
 
-// Guard finds the credential in what comes back. It is nil only when the binding
-// is Unguarded.
-func (l Lease) Guard() *Guard { return l.holding().guard }
+// Guard finds the credential in what comes back: the token too, where one is worn
+// in the secret's stead. It is nil when the binding is Unguarded, and where the
+// credential never leaves.
+func (l Lease) Guard() *Guard {
+	if h := l.holding(); l.token == nil || h.unguarded {
+		return h.guard
+	}
+	return l.token.guard
+}
 
 // Authorize puts the credential on r, in the one place that the binding says;
 // the caller owns r, its headers and its body:

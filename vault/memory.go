@@ -220,7 +220,7 @@ func (v *Vault) hold(b Binding) *holding {
 	}
 	h.terms = got.terms
 	h.limits = limitsOf(h.version.changed, m.rules.maxAge(h.reference, ref).narrowed(maxAgeOf(got.terms.maxAge)), got.terms.expires)
-	if err := h.conflict(got.noteError, m.rules.RequireBinding); err != nil {
+	if err := h.conflict(got.noteError, m.rules.RequireBinding, b.Inject.TokenEndpoint().Destination()); err != nil {
 		return h.refuse(NoCredential, err)
 	}
 	if err := h.wear(b); err != nil {
@@ -233,7 +233,8 @@ func (v *Vault) hold(b Binding) *holding {
 // wear makes the version ready for its binding, and what finds it in answers.
 func (h *holding) wear(b Binding) (err error) {
 	h.guard = nil
-	if h.worn, err = b.Inject.wear(h.version.reveal()); err != nil || b.Unguarded || h.worn.values == nil {
+	h.unguarded = b.Unguarded
+	if h.worn, err = b.Inject.wear(h.version.reveal()); err != nil || b.Unguarded || h.worn.values == nil || h.worn.mint != nil {
 		return err
 	}
 	h.guard, err = newGuard(h.worn.values()...)

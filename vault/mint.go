@@ -45,6 +45,7 @@ var ErrNotSent = errors.New("the token endpoint was not asked")
 type mint struct {
 	endpoint Destination
 	grant    func(context.Context, *http.Client) (granted, error)
+	values   func() []string // of the secret
 	log      *slog.Logger
 	now      func() time.Time
 
@@ -72,6 +73,7 @@ func shapeOf(kind string, config any) string {
 type token struct {
 	put         func(*http.Request) error
 	reveal      func() string
+	guard       *Guard
 	attempt     string // that minted it
 	asked       time.Time
 	life, young time.Duration // from asked: until it ends, until it is renewed
@@ -184,12 +186,21 @@ func (m *mint) fly(ctx context.Context, f *flight, send Exchange) {
 		m.log.WarnContext(ctx, "the authorization server rotates refresh tokens: the newest is in memory only, and the stored one may not be taken after a restart",
 			"endpoint", m.endpoint.String())
 	}
+	if len(g.reveal()) < guardFrom {
+		f.err = m.failed(&mintError{NoCredential, errors.New("the token is shorter than 12 bytes: too short to be found in what the upstream answers")})
+		return
+	}
+	guard, err := newGuard(append(m.values(), g.reveal())...)
+	if err != nil { // unreachable: one of them is long enough
+		f.err = m.failed(err)
+		return
+	}
 	life := g.life
 	if life == 0 {
 		life = tokenLife
 	}
 	f.token = &token{
-		put: g.put, reveal: g.reveal, attempt: way.attempt,
+		put: g.put, reveal: g.reveal, guard: guard, attempt: way.attempt,
 		asked: began, life: life, young: life - min(life/10, tokenEarly),
 	}
 	f.err = nil

@@ -295,3 +295,22 @@ func TestWhatDoesNotMint(t *testing.T) {
 		}
 	})
 }
+
+// K08: a note that says where a secret may go has to allow both the token
+// endpoint and the place where the token is worn.
+func TestTheNoteNarrowsWhereASecretIsExchanged(t *testing.T) {
+	for note, ok := range map[string]bool{
+		"vaultspan: {hosts: [api.example.com, login.example.com]}": true,
+		"vaultspan: {hosts: [api.example.com]}":                    false,
+		"vaultspan: {hosts: [login.example.com]}":                  false,
+		"vaultspan: {owner: payments}":                             true,
+	} {
+		_, err := noted(t, note, func(s *vault.Setup) {
+			s.Bindings = []vault.Binding{bind(stripeRef)}
+			s.Bindings[0].Inject = oauth()
+		})
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", note, err)
+		}
+	}
+}

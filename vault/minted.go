@@ -80,7 +80,7 @@ func (v *Vault) mintOf(h *holding, before, next *view) *mint {
 		next.mints[k] = before.mints[k]
 	}
 	if next.mints[k] == nil {
-		next.mints[k] = &mint{endpoint: h.worn.endpoint, grant: h.worn.mint, log: v.log.With("secret", h.key.secret), now: v.now}
+		next.mints[k] = &mint{endpoint: h.worn.endpoint, grant: h.worn.mint, values: h.worn.values, log: v.log.With("secret", h.key.secret), now: v.now}
 	}
 	return next.mints[k]
 }

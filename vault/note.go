@@ -258,16 +258,22 @@ func (p hostPattern) allows(d Destination) bool {
 	return d.valid() && name == want.Host && d.Port == want.Port
 }
 
-// conflict says why the note of the secret closes this binding, or nil.
-func (h *holding) conflict(noteError error, required bool) error {
-	allows := func(p hostPattern) bool { return p.allows(h.destination) }
+// conflict says why the note of the secret closes this binding, or nil. A secret
+// that is exchanged for a token has two places to go to, and the note has to
+// allow both: its token endpoint, and where the token is worn.
+func (h *holding) conflict(noteError error, required bool, exchanged Destination) error {
+	to := h.destination
+	allows := func(p hostPattern) bool { return p.allows(to) }
+	if exchanged != (Destination{}) && slices.ContainsFunc(h.terms.hosts, allows) {
+		to = exchanged
+	}
 	switch hosts := h.terms.hosts; {
 	case noteError != nil:
 		return fmt.Errorf("the note of secret %s cannot be followed: %w", h.id, noteError)
 	case len(hosts) == 0 && required:
-		return fmt.Errorf("the note of secret %s does not say where it may go, and require_binding wants it to: write a line into it such as vaultspan: {hosts: [%s]}", h.id, h.destination.Host)
+		return fmt.Errorf("the note of secret %s does not say where it may go, and require_binding wants it to: write a line into it such as vaultspan: {hosts: [%s]}", h.id, to.Host)
 	case len(hosts) > 0 && !slices.ContainsFunc(hosts, allows):
-		return fmt.Errorf("the note of secret %s does not let it go to %s: add that to its hosts if it is right, or correct the route", h.id, h.destination)
+		return fmt.Errorf("the note of secret %s does not let it go to %s: add that to its hosts if it is right, or correct the route", h.id, to)
 	}
 	return nil
 }

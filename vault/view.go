@@ -18,10 +18,11 @@ type holding struct {
 	destination  Destination
 	preserveHost bool
 
-	id        string    // of the secret that the reference names, if it names one
-	version   *version  // nil: no value
-	worn      worn      // made ready once; without put: no lease
-	guard     *Guard    // finds it in answers; nil: unguarded
+	id        string   // of the secret that the reference names, if it names one
+	version   *version // nil: no value
+	worn      worn     // made ready once; without put: no lease
+	guard     *Guard   // finds it in answers; nil: unguarded, or a token is worn, which has its own
+	unguarded bool
 	confirmed time.Time // when the refresh began that last saw the value
 	before    *holding  // the same binding with the version before, while it overlaps
 	until     time.Time // of a version that another replaced: when it is no longer lent

@@ -23,6 +23,7 @@ const (
 	SpanAuthenticate = "authenticate" // from the caller's token to an identity
 	SpanDecide       = "decide"       // from an identity to a decision
 	SpanLease        = "lease"        // from a grant to a lease; linked to the fetch of the version
+	SpanMint         = "mint"         // from a lease to one that wears a minted token
 	SpanRecord       = "record"       // the wait until the intent is durable
 )
 
@@ -70,6 +71,7 @@ const (
 	SecretAge         = attribute.Key("vaultspan.secret.age")         // spans only: seconds since the value was last confirmed
 	SecretStale       = attribute.Key("vaultspan.secret.stale")       // bool: used past its refresh, or past stale of max_age
 	SecretReflected   = attribute.Key("vaultspan.secret.reflected")   // spans only: where the upstream sent the credential back, and what was done
+	Minted            = attribute.Key("vaultspan.minted")             // spans only: the attempt that minted the token which is worn
 	Vault             = attribute.Key("vaultspan.vault")              // the vault's name in the configuration
 )
 
