@@ -72,7 +72,7 @@ func newHeaderPolicy(r Route) headerPolicy {
 			p.taken[fold(name)] = true
 		}
 	}
-	if r.Secret != "" && !r.Unguarded {
+	if r.Secret != "" && !r.Unguarded && !r.Inject.OnConnection() {
 		for _, name := range notOffered {
 			p.taken[name] = true
 		}

@@ -107,3 +107,24 @@ func TestTokens(t *testing.T) {
 		}
 	}
 }
+
+// What the guard could not look through is not asked for; where there is no
+// guard, because nothing that is sent is secret or because it is off, it is.
+func TestRangesReachTheUpstreamWhereThereIsNoGuard(t *testing.T) {
+	for _, test := range []struct {
+		route    Route
+		forwards bool
+	}{
+		{Route{}, true},
+		{Route{Secret: "a/b/c", Inject: vault.Bearer()}, false},
+		{Route{Secret: "a/b/c", Inject: vault.Bearer(), Unguarded: true}, true},
+		{Route{Secret: "a/b/c", Inject: vault.MTLS()}, true},
+	} {
+		p := newHeaderPolicy(test.route)
+		for _, name := range []string{"Range", "If-Range", "If_range", "Request-Range", "Accept-Encoding", "Sec-Websocket-Extensions"} {
+			if p.forwards(name) != test.forwards {
+				t.Errorf("%s of %+v passes: %v", name, test.route, !test.forwards)
+			}
+		}
+	}
+}

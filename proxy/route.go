@@ -299,6 +299,8 @@ func (r Route) checkCredential(report func(path, problem string)) {
 	switch {
 	case r.Secret == "" && (r.Guard != "" || r.Unguarded):
 		report("guard", "there is no secret to guard: remove guard and unguarded, or add secret: vault/collection/name")
+	case r.Inject.OnConnection() && (r.Guard != "" || r.Unguarded):
+		report("guard", "a client certificate cannot come back, for its key is never sent: remove guard and unguarded")
 	case r.Guard != "" && r.Unguarded:
 		report("unguarded", "takes away what guard asks for: keep one")
 	}
