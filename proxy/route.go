@@ -48,8 +48,9 @@ type Route struct {
 	Guard string `yaml:"guard"`
 	// Unguarded lets a credential of less than 12 bytes be used, which cannot be
 	// told from other text. It turns the guard off: the upstream may show the
-	// credential to callers, and nobody will know. Default: such a credential is
-	// refused.
+	// credential to callers, and nobody will know. Ranges, with which downloads are
+	// taken up again, and compression then reach the upstream. Default: such a
+	// credential is refused.
 	Unguarded bool `yaml:"unguarded"`
 	// Allow lists roles that may use the route, or is the word anyone, which
 	// skips authentication and excludes a secret. With a secret too, the role
