@@ -84,12 +84,11 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 		out.Host = x.authority
 	}
 	upgrade := out.Header["Upgrade"]
-	out.Header = r.headers.outbound(out.Header)
+	out.Header = x.watch.request(out.Header)
 	if x.websocket {
 		out.Header["Upgrade"], out.Header["Connection"] = upgrade, []string{"Upgrade"}
 	}
 	out.Trailer = nil // a trailer field could pass for a header field (RFC 9110 section 6.5.1)
-	x.watch.request(out.Header)
 	x.name(out)
 	if r.says(r.Forwarded, "send") {
 		out.Header.Set("X-Forwarded-For", x.client)

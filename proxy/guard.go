@@ -100,19 +100,25 @@ func (w *watch) outcome(a *attempt, code string) (_, detail string) {
 	return secretReflected.Code, detail
 }
 
-// request takes off what would let an upstream answer in a way that cannot be
-// looked through: in parts, or in an encoding. (Its header policy has taken off
-// what the caller said of that.)
-func (w *watch) request(h http.Header) {
-	if l := w.x.lease; l != nil && l.Guard() != nil {
-		h.Set("Accept-Encoding", "identity")
+// request copies what may leave for the upstream, without what would let it
+// answer in a way that cannot be looked through: in parts, or in an encoding.
+func (w *watch) request(in http.Header) http.Header {
+	guarded := w.x.lease != nil && w.x.lease.Guard() != nil
+	out := w.x.route.headers.outbound(in, guarded)
+	if guarded {
+		out.Set("Accept-Encoding", "identity")
 	}
+	return out
 }
 
-// notOffered names the fields, folded, that a route with a guard does not pass
-// on: a range could be asked for in pieces shorter than the credential, and an
+// notOffered names the fields, folded, that are not passed on with a credential
+// that is watched: a range could be asked for in pieces shorter than it, and an
 // encoding or extension could not be read.
 var notOffered = []string{"range", "request-range", "if-range", "accept-encoding", "sec-websocket-extensions"}
+
+func isNotOffered(name string) bool {
+	return slices.ContainsFunc(notOffered, func(other string) bool { return len(other) == len(name) && fold(name) == other })
+}
 
 // fields masks the credential in the values of h, and deletes fields that have it
 // in their name.

@@ -72,11 +72,6 @@ func newHeaderPolicy(r Route) headerPolicy {
 			p.taken[fold(name)] = true
 		}
 	}
-	if r.Secret != "" && !r.Unguarded && !r.Inject.OnConnection() {
-		for _, name := range notOffered {
-			p.taken[name] = true
-		}
-	}
 	return p
 }
 
@@ -89,12 +84,13 @@ func (p headerPolicy) forwards(name string) bool {
 	return !slices.ContainsFunc(managedPrefixes, func(prefix string) bool { return strings.HasPrefix(folded, prefix) })
 }
 
-// outbound copies from in, header by header, what may leave for the upstream.
-// Hop-by-hop fields are gone already, by httputil.ReverseProxy.
-func (p headerPolicy) outbound(in http.Header) http.Header {
+// outbound copies from in, header by header, what may leave for the upstream, of
+// whose answer a guard may have to read all. Hop-by-hop fields are gone already,
+// by httputil.ReverseProxy.
+func (p headerPolicy) outbound(in http.Header, guarded bool) http.Header {
 	out := make(http.Header, len(in)+4)
 	for name, values := range in {
-		if !p.forwards(name) {
+		if !p.forwards(name) || guarded && isNotOffered(name) {
 			continue
 		}
 		if name == "Cookie" {
