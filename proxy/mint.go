@@ -89,11 +89,11 @@ func (x *exchange) exchangeSecret(lease *vault.Lease, r *http.Request) (_ *http.
 	if refused := x.begin(r.Context(), a); refused != nil {
 		return nil, "", fmt.Errorf("%w: %w", vault.ErrNotSent, &refusedError{refused})
 	}
+	code := panicked
+	defer func() { x.end(a, code) }()
 	r = r.WithContext(x.open(r.Context(), a))
 	r.Header.Set("X-Request-Id", a.id)
 	a.sent = max(r.ContentLength, 0)
-	code := panicked
-	defer func() { x.end(a, code) }()
 	res, body, err := x.askForToken(r)
 	if err != nil {
 		failure := classify(err)

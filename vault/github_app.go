@@ -104,7 +104,7 @@ func (a *GitHubApp) wear(secret string) (worn, error) {
 			}
 			return a.exchange(ctx, c, statement)
 		},
-		values: func() []string { return []string{secret} },
+		values: func() []string { return nil }, // the key stays here: nobody has it to send back
 	}, nil
 }
 

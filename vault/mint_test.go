@@ -296,6 +296,20 @@ func TestWhatDoesNotMint(t *testing.T) {
 	})
 }
 
+// Promise 2: neither the token nor the secret comes back through us.
+func TestAnEchoOfATokenIsFound(t *testing.T) {
+	v, _ := minting(t, clientSecret, oauth())
+	bare, l := lease(t, v, stripeRef), mint(t, v, newAuthority().send)
+	for _, echo := range []string{"CANARY-token-1", clientSecret} {
+		if masked, found := l.Guard().Text("you sent " + echo); !found || strings.Contains(masked, "CANARY") {
+			t.Errorf("%s comes back as %q", echo, masked)
+		}
+	}
+	if bare.Guard() != nil {
+		t.Error("a lease that wears nothing has a guard")
+	}
+}
+
 // K08: a note that says where a secret may go has to allow both the token
 // endpoint and the place where the token is worn.
 func TestTheNoteNarrowsWhereASecretIsExchanged(t *testing.T) {
