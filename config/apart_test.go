@@ -2,10 +2,14 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/vaultspan/vaultspan/proxy"
 )
 
-// A route names secrets of one vault, however many.
+// A route names secrets of one vault, however many: so no request holds leases of
+// two, and no connection of a route's pool carries credentials of two.
 func TestSecretsOfARouteAreOfOneVault(t *testing.T) {
 	for _, c := range []struct {
 		secrets []string
@@ -14,12 +18,17 @@ func TestSecretsOfARouteAreOfOneVault(t *testing.T) {
 		{nil, nil},
 		{[]string{"prod/a/KEY"}, nil},
 		{[]string{"prod/a/KEY", "prod/b/KEY", "prod/a/OTHER"}, nil},
-		{[]string{"prod/a/KEY", "not a reference", "staging/a/KEY", "test/a/KEY"}, []string{
-			"routes[0].secret: names secrets of the vaults prod and staging, which are kept apart: make a route for each",
+		{[]string{"prod/a/KEY", "not a reference", "staging/a/KEY", "prod/b/KEY", "test/a/KEY"}, []string{
+			"secrets[2]: the secrets of a route are of one vault, and the first is of prod: make a route for each",
+			"secrets[4]: the secrets of a route are of one vault, and the first is of prod: make a route for each",
 		}},
 	} {
 		var got []string
-		checkOneVault(c.secrets, "routes[0].secret", func(path, problem string) { got = append(got, path+": "+problem) })
+		proxy.Route{Secrets: c.secrets}.Check(func(path, problem string) {
+			if strings.Contains(problem, "of one vault") {
+				got = append(got, path+": "+problem)
+			}
+		})
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%q: %q, want %q", c.secrets, got, c.want)
 		}

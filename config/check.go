@@ -125,8 +125,10 @@ func (c *Config) checkVaults(report func(path, problem string)) {
 func (c *Config) checkMaxAge(name string, report func(path, problem string)) {
 	var worn []string
 	for _, r := range c.Routes {
-		if ref, err := vault.ParseReference(r.Secret); err == nil && ref.Collection.Vault == name {
-			worn = append(worn, ref.Collection.Name, ref.Collection.Name+"/"+ref.Name)
+		for _, secret := range r.Candidates() {
+			if ref, err := vault.ParseReference(secret); err == nil && ref.Collection.Vault == name {
+				worn = append(worn, ref.Collection.Name, ref.Collection.Name+"/"+ref.Name)
+			}
 		}
 	}
 	slices.Sort(worn)
@@ -180,63 +182,13 @@ func (c *Config) checkRoutes(report func(path, problem string)) {
 		if route.Allow != nil && len(route.Allow) == 0 {
 			report(at+"allow", "an empty list grants nothing: name a role, or remove the key")
 		}
-		if binding, err := route.Binding(); err == nil {
-			c.checkLoop(binding.Destination, at+"upstream", report)
+		if destination, err := route.Destination(); err == nil {
+			c.checkLoop(destination, at+"upstream", report)
 		}
-		if route.Secret == "" {
-			continue
-		}
-		checkOneVault([]string{route.Secret}, at+"secret", report)
 		if tokens := route.Inject.TokenEndpoint(); tokens.URL != nil {
 			c.checkLoop(tokens.Destination(), at+"inject."+tokens.Key, report)
 		}
-		ref, err := vault.ParseReference(route.Secret)
-		if err != nil {
-			report(at+"secret", err.Error())
-			continue
-		}
-		if !has(c.Vaults, ref.Collection.Vault) {
-			report(at+"secret", missing("vault", ref.Collection.Vault, slices.Sorted(maps.Keys(c.Vaults))))
-			continue
-		}
-		c.checkReach(route, ref.Collection.String(), at, report)
-	}
-}
-
-// checkOneVault wants all secrets of a route in one vault: so no request holds
-// leases of two, and no connection of a route's pool carries credentials of two.
-func checkOneVault(secrets []string, path string, report func(path, problem string)) {
-	first := ""
-	for _, secret := range secrets {
-		ref, err := vault.ParseReference(secret)
-		if err != nil {
-			continue // reported by itself
-		}
-		if first == "" {
-			first = ref.Collection.Vault
-		} else if ref.Collection.Vault != first {
-			report(path, fmt.Sprintf("names secrets of the vaults %s and %s, which are kept apart: make a route for each", first, ref.Collection.Vault))
-			return
-		}
-	}
-}
-
-// checkReach reports a route that nobody can use: no role reaches its secret,
-// or none of those it allows does.
-func (c *Config) checkReach(route proxy.Route, collection, at string, report func(path, problem string)) {
-	var reaching []string
-	for name, role := range c.Roles {
-		if has(role.Collections, collection) {
-			reaching = append(reaching, name)
-		}
-	}
-	slices.Sort(reaching)
-	switch {
-	case c.Policy.Replace != "": // a policy of one's own may reach it otherwise
-	case len(reaching) == 0:
-		report(at+"secret", fmt.Sprintf("no role reaches %s: nobody can use this route; add the collection to a role", collection))
-	case len(route.Allow) > 0 && !route.Allow.Open() && !slices.ContainsFunc(route.Allow, func(role string) bool { return slices.Contains(reaching, role) }):
-		report(at+"allow", fmt.Sprintf("none of these roles reaches %s: nobody can use this route; %s does", collection, strings.Join(reaching, ", ")))
+		c.checkCandidates(route, under(strings.TrimSuffix(at, "."), report))
 	}
 }
 

@@ -235,6 +235,7 @@ routes:
     forwarded: send
     cache: upstream
     tags: [a]
+  - {name: several, match: [/several/], upstream: "https://api.example.com", secrets: [prod/payments/KEY, prod/payouts/KEY], inject: bearer}
   - {name: bearer, match: [/bearer/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: bearer}
   - {name: word, match: [/word/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: basic}
   - {name: basic, match: [/basic/], upstream: "https://api.example.com", secret: prod/payments/KEY, inject: {basic: {user: "{email}/token", password: "{token}"}}}

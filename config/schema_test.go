@@ -62,6 +62,7 @@ var closed = map[string]object{
 	"proxy.Route.Cache":             {"enum": []string{"no-store", "upstream"}},
 	"proxy.Route.Host":              {"enum": []string{"upstream", "preserve"}},
 	"proxy.Route.Secret":            {"type": "string", "pattern": "^[^/]+/[^/]+/[^/]+$", "examples": []string{"vault/collection/name"}},
+	"proxy.Route.Secrets":           {"type": "string", "pattern": "^[^/]+/[^/]+/[^/]+$", "examples": []string{"vault/collection/name"}},
 	"proxy.Route.Upstream":          ref("url"),
 	"proxy.Route.Trace":             {"enum": []string{"propagate", "none"}},
 	"proxy.Route.Forwarded":         {"enum": []string{"send", "none"}},

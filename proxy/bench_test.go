@@ -198,11 +198,9 @@ func newBench(t testing.TB, change ...func(*bench, []proxy.Route) []proxy.Route)
 	must(err)
 	var bindings []vault.Binding
 	for _, r := range routes {
-		if r.Secret != "" {
-			binding, err := r.Binding()
-			must(err)
-			bindings = append(bindings, binding)
-		}
+		some, err := r.Bindings()
+		must(err)
+		bindings = append(bindings, some...)
 	}
 	prod, err := vault.Open(vault.Setup{Name: "prod", Config: account, Source: source, Bindings: bindings, FingerprintKey: func() string { return "0123456789abcdef" }, Logger: logger, Now: b.now})
 	must(err)

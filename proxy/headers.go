@@ -66,7 +66,7 @@ type headerPolicy struct {
 }
 
 func newHeaderPolicy(r Route) headerPolicy {
-	p := headerPolicy{taken: map[string]bool{}, inject: r.Inject, noStore: r.Cache == "no-store" || r.Cache == "" && r.Secret != ""}
+	p := headerPolicy{taken: map[string]bool{}, inject: r.Inject, noStore: r.Cache == "no-store" || r.Cache == "" && r.wears()}
 	for _, names := range [][]string{managed, r.TokenFrom, r.Inject.Places()} {
 		for _, name := range names {
 			p.taken[fold(name)] = true

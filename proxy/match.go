@@ -175,9 +175,7 @@ func compile(config Route, closed error) (*route, error) {
 	if len(config.Match) > 0 {
 		r.pattern = config.Match[0]
 	}
-	if len(config.Methods) == 0 {
-		r.Methods = defaultMethods
-	}
+	r.Methods = config.TakenMethods()
 	r.Strip = strings.TrimSuffix(config.Strip, "/")
 	r.MaxBody = cmp.Or(config.MaxBody, 10<<20)
 	if r.Rotation.Refused == nil {

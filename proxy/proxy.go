@@ -225,7 +225,7 @@ func (x *exchange) decide() *refused {
 func (x *exchange) borrow() *refused {
 	grant, ok := x.decision.Grant(x.route.Name)
 	if !ok {
-		if x.route.Secret != "" {
+		if x.route.wears() {
 			return denied.because("no secret was granted")
 		}
 		return nil

@@ -26,20 +26,16 @@ import (
 // policyInput is what Rego sees of the request on a route: its own, or what a
 // reload has made of it.
 func (x *exchange) policyInput(r *route) policy.Input {
-	in := policy.Input{
+	return policy.Input{
 		Identity: policy.IdentityInput{
 			Issuer: x.identity.Issuer, Subject: x.identity.Subject, Kind: string(x.identity.Kind), Email: x.identity.Email,
 			Groups: x.identity.Groups, Roles: x.identity.Roles, Claims: x.identity.Claims, Actors: x.identity.Actors,
 		},
-		Route: policy.RouteInput{Name: r.Name, Allow: r.Allow, Tags: r.Tags},
+		Route: policy.RouteInput{Name: r.Name, Secrets: r.Candidates(), Allow: r.Allow, Tags: r.Tags},
 		Request: policy.RequestInput{
 			Method: x.in.Method, Host: x.host, Path: x.target.path, Query: x.target.query, ClientIP: x.client,
 		},
 	}
-	if r.Secret != "" {
-		in.Route.Secrets = []string{r.Secret}
-	}
-	return in
 }
 
 // event is what every record of this request says.

@@ -33,7 +33,13 @@ type Route struct {
 	Upstream string `yaml:"upstream"`
 	// Secret is the credential: vault/collection/name, where name may be an id.
 	Secret string `yaml:"secret"`
-	// Inject says how the upstream wants the credential. Required with secret.
+	// Secrets are several instead of secret, of one vault and worn alike: policy
+	// chooses. The shipped one takes the first whose collection the caller's
+	// roles reach with the request's method, so each is in a collection of its
+	// own; within one, only a policy of your own (policy.replace) can choose.
+	Secrets []string `yaml:"secrets"`
+	// Inject says how the upstream wants the credential. Required with secret
+	// and secrets.
 	Inject vault.Injection `yaml:"inject"`
 	// Guard says what happens when the upstream sends the credential back: mask
 	// (the default) puts asterisks in its place; block answers 502
@@ -208,7 +214,7 @@ func (r Route) Check(report func(path, problem string)) {
 			report(fmt.Sprintf("private[%d]", i), fmt.Sprintf("%s is every address, metadata services among them: name the ranges", p))
 		}
 	}
-	if r.Host == "preserve" && r.Secret != "" && slices.ContainsFunc(r.Match, func(pattern string) bool { return strings.HasPrefix(pattern, "/") }) {
+	if r.Host == "preserve" && r.wears() && slices.ContainsFunc(r.Match, func(pattern string) bool { return strings.HasPrefix(pattern, "/") }) {
 		report("host", "a route with a secret preserves only hosts it names: behind a shared front the host chooses who gets the credential; write them in match")
 	}
 	for path, d := range map[string]time.Duration{"connect": r.Timeouts.Connect, "response": r.Timeouts.Response, "idle": r.Timeouts.Idle} {
@@ -216,7 +222,7 @@ func (r Route) Check(report func(path, problem string)) {
 			report("timeouts."+path, "a timeout cannot be negative")
 		}
 	}
-	r.Rotation.check(r.Secret != "", report)
+	r.Rotation.check(r.wears(), report)
 	if r.MaxInflight < 0 {
 		report("max_inflight", "a limit cannot be negative")
 	}
@@ -274,67 +280,11 @@ func (r Route) checkUpstream(report func(path, problem string)) {
 	if u.Scheme == "https" || isLoopbackHost(u.Hostname()) {
 		return
 	}
-	if r.Secret != "" {
+	if r.wears() {
 		report("upstream", "a credential is sent over https only (or to loopback): anyone on the path could read it")
 	} else if len(r.Private) == 0 {
 		report("upstream", "http is for loopback, or for private networks: add private: [10.0.0.0/8] (your range), or use https")
 	}
-}
-
-// checkCredential reports contradictions of secret, inject and allow.
-func (r Route) checkCredential(report func(path, problem string)) {
-	switch {
-	case r.Secret == "" && len(r.Allow) == 0:
-		report("", "a route has secret, allow: [role], or both: as it stands nobody may use it (write allow: anyone if that is meant)")
-	case r.Secret != "" && r.Allow.Open():
-		report("allow", "allow: anyone would lend the secret to everyone: list roles, or remove the secret")
-	}
-	if r.Secret != "" {
-		if _, err := vault.ParseReference(r.Secret); err != nil {
-			report("secret", err.Error())
-		}
-		if r.Host == "preserve" && slices.ContainsFunc(r.Match, func(pattern string) bool { return strings.HasPrefix(pattern, "/") }) {
-			report("host", "with a secret, preserve needs a host in every pattern: else the caller chooses the Host that the credential goes out with")
-		}
-	}
-	switch {
-	case r.Secret == "" && (r.Guard != "" || r.Unguarded):
-		report("guard", "there is no secret to guard: remove guard and unguarded, or add secret: vault/collection/name")
-	case r.Inject.OnConnection() && (r.Guard != "" || r.Unguarded):
-		report("guard", "a client certificate cannot come back, for its key is never sent: remove guard and unguarded")
-	case r.Guard != "" && r.Unguarded:
-		report("unguarded", "takes away what guard asks for: keep one")
-	}
-	hasInject := r.Inject != vault.Injection{}
-	switch {
-	case r.Secret != "" && !hasInject:
-		report("inject", "a secret needs inject: bearer, {header: NAME}, or another way: see docs/injection.md")
-	case r.Secret == "" && hasInject:
-		report("inject", "there is no secret to inject: add secret: vault/collection/name")
-	case hasInject:
-		r.Inject.Check(func(path, problem string) { report(strings.TrimSuffix("inject."+path, "."), problem) })
-		if u, err := parseUpstream(r.Upstream); r.Inject.Path != "" && err == nil && strings.Trim(u.Path, "/") != "" {
-			report("inject.path", "goes before the upstream's path, which has a base of its own: move that here, as in /base/bot{secret}")
-		}
-		if r.Inject.OnConnection() && strings.HasPrefix(r.Upstream, "http:") {
-			report("inject", "mtls needs TLS: give an https upstream")
-		}
-		if isOwnCookie(r.Inject.Cookie) {
-			report("inject.cookie", "cookies of this name are vaultspan's own: no upstream sees them; name the upstream's")
-		}
-	}
-}
-
-// Binding ties the route's secret to its destination, for the vault.
-func (r Route) Binding() (vault.Binding, error) {
-	u, err := parseUpstream(r.Upstream)
-	if err != nil {
-		return vault.Binding{}, err
-	}
-	return vault.Binding{
-		Secret: r.Secret, Route: r.Name, Destination: vault.DestinationOf(u), Inject: r.Inject,
-		Plaintext: isLoopbackHost(u.Hostname()), PreserveHost: r.Host == "preserve", Overlap: r.Rotation.Overlap, Unguarded: r.Unguarded,
-	}, nil
 }
 
 // parseUpstream reads an upstream's URL into one with an explicit port.

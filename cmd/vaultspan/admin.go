@@ -82,11 +82,11 @@ func (s *server) readiness(i *instance) readiness {
 // routeState says what one route is waiting for, or "ready".
 func (p *parts) routeState(r proxy.Route, anyIssuer bool) string {
 	var missing []string
-	if r.Secret != "" {
-		name, _, _ := strings.Cut(r.Secret, "/")
+	for _, secret := range r.Candidates() {
+		name, _, _ := strings.Cut(secret, "/")
 		if v := p.vaults[name]; v == nil {
 			missing = append(missing, "vault "+name+" is not configured")
-		} else if err := v.Ready(r.Secret); err != nil {
+		} else if err := v.Ready(secret); err != nil {
 			missing = append(missing, err.Error())
 		}
 	}

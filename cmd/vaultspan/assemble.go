@@ -281,24 +281,18 @@ func rulesOf(cfg *config.Config) policy.Rules {
 		if r.Allow.Open() {
 			continue // nobody decides on it
 		}
-		in := policy.RouteInput{Name: r.Name, Allow: r.Allow, Tags: r.Tags}
-		if r.Secret != "" {
-			in.Secrets = []string{r.Secret}
-		}
-		rules.Routes = append(rules.Routes, in)
+		rules.Routes = append(rules.Routes, policy.RouteInput{Name: r.Name, Secrets: r.Candidates(), Allow: r.Allow, Tags: r.Tags})
 	}
 	return rules
 }
 
-// bindingsOf lists by vault which secret each route wears, and where it may go.
+// bindingsOf lists by vault which secrets each route wears, and where they may go.
 func bindingsOf(cfg *config.Config) map[string][]vault.Binding {
 	all := map[string][]vault.Binding{}
 	for _, r := range cfg.Routes {
-		if r.Secret == "" {
-			continue
-		}
-		name, _, _ := strings.Cut(r.Secret, "/")
-		if b, err := r.Binding(); err == nil { // else Swap says what is wrong
+		bindings, _ := r.Bindings() // Swap says what is wrong
+		for _, b := range bindings {
+			name, _, _ := strings.Cut(b.Secret, "/")
 			all[name] = append(all[name], b)
 		}
 	}

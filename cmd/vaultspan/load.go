@@ -103,7 +103,8 @@ func (p *program) checkVault(ctx context.Context, cfg *config.Config, name strin
 	for _, problem := range v.Problems() {
 		for i, r := range cfg.Routes {
 			if r.Name == problem.Route {
-				problems = append(problems, cfg.Problem(fmt.Sprintf("routes[%d].secret", i), problem.Text)...)
+				at := r.CandidateAt(slices.Index(r.Candidates(), problem.Secret))
+				problems = append(problems, cfg.Problem(fmt.Sprintf("routes[%d].%s", i, at), problem.Text)...)
 			}
 		}
 	}
