@@ -203,6 +203,7 @@ vaults:
       ca: ca.pem
       refresh: 30s
       max_stale: 10m
+      idle: 15m
       timeout: 10s
     require_binding: true
     max_age: {payments: 90d, payments/KEY: {warn: 70d, stale: 80d, refuse: 90d}}

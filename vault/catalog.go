@@ -43,20 +43,27 @@ func newCatalog(s Snapshot, before catalog) catalog {
 	return c
 }
 
+// project is the id of the one project that a collection names.
+func (c catalog) project(collection Collection) (string, error) {
+	projects := c.projects[collection.Name]
+	switch len(projects) {
+	case 1:
+		return projects[0], nil
+	case 0:
+		return "", fmt.Errorf("collection %s does not exist, or the machine account cannot see it%s",
+			collection, didYouMean(collection.Name, maps.Keys(c.projects)))
+	}
+	return "", fmt.Errorf("collection %s is ambiguous: projects %s have this name; rename all but one",
+		collection, strings.Join(projects, " and "))
+}
+
 // resolve finds the one secret that a reference names. Anything but exactly
 // one is an error, for the operator: it names ids and neighbours.
 func (c catalog) resolve(r Reference) (Ref, error) {
-	projects := c.projects[r.Collection.Name]
-	switch len(projects) {
-	case 0:
-		return Ref{}, fmt.Errorf("collection %s does not exist, or the machine account cannot see it%s",
-			r.Collection, didYouMean(r.Collection.Name, maps.Keys(c.projects)))
-	case 1:
-	default:
-		return Ref{}, fmt.Errorf("collection %s is ambiguous: projects %s have this name; rename all but one",
-			r.Collection, strings.Join(projects, " and "))
+	project, err := c.project(r.Collection)
+	if err != nil {
+		return Ref{}, err
 	}
-	project := projects[0]
 	byID, known := c.byID[strings.ToLower(r.Name)]
 	if known && byID.Project == project {
 		return byID, nil // ids are the server's: no name can take one's place

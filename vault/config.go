@@ -45,6 +45,10 @@ type Bitwarden struct {
 	// MaxStale is how long a value may be used after the last refresh that
 	// confirmed it. Default: 10m, at least refresh.
 	MaxStale time.Duration `yaml:"max_stale"`
+	// Idle is how long a secret of one caller's own, such as
+	// prod/people/{subject}, is kept after its last use. It is looked at once a
+	// refresh. Default: 15m, at least 1s.
+	Idle time.Duration `yaml:"idle"`
 	// Timeout bounds one refresh. Default: 10s.
 	Timeout time.Duration `yaml:"timeout"`
 }
@@ -56,6 +60,7 @@ func (b Bitwarden) Complete() Bitwarden {
 	b.Identity = cmp.Or(b.Identity, "https://identity.bitwarden.com")
 	b.Refresh = cmp.Or(b.Refresh, 30*time.Second)
 	b.MaxStale = cmp.Or(b.MaxStale, 10*time.Minute)
+	b.Idle = cmp.Or(b.Idle, 15*time.Minute)
 	b.Timeout = cmp.Or(b.Timeout, 10*time.Second)
 	return b
 }
@@ -111,6 +116,9 @@ func (b Bitwarden) Check(report func(path, problem string)) {
 	}
 	if d.MaxStale < d.Refresh {
 		report("max_stale", "want at least refresh ("+d.Refresh.String()+"): values would be refused between two refreshes")
+	}
+	if d.Idle < time.Second {
+		report("idle", "want at least 1s")
 	}
 	if d.Timeout < 100*time.Millisecond || d.Timeout > 5*time.Minute {
 		report("timeout", "want between 100ms and 5m")

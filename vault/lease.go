@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -29,11 +30,12 @@ type Lease struct {
 	token *token // worn in the secret's stead; nil: none
 }
 
-// Secret is the bound secret as written in the configuration:
-// vault/collection/name.
-func (l Lease) Secret() string { return l.holding().key.secret }
+// Secret is vault/collection/name, as written in the configuration; of a
+// caller's own secret, with the caller's name in it.
+func (l Lease) Secret() string { return cmp.Or(l.holding().secret, l.holding().key.secret) }
 
-// Name is the last part of Secret.
+// Name is the last part of the secret as written in the configuration: of a
+// caller's own the template, because this is for spans and names people.
 func (l Lease) Name() string { return l.holding().reference.Name }
 
 // Collection is vault/collection.

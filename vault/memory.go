@@ -56,6 +56,9 @@ func (m *memory) lacks(refs map[string]Reference) bool {
 		if !m.asked[secret] {
 			return true
 		}
+		if r.Personal() {
+			continue
+		}
 		if ref, err := m.catalog.resolve(r); err == nil {
 			if _, ok := m.held[ref.ID]; !ok {
 				return true
@@ -65,7 +68,12 @@ func (m *memory) lacks(refs map[string]Reference) bool {
 	return false
 }
 
-// forget drops every value: the account is not welcome any more.
+// unwelcome says that the secret manager has said for good that the account is
+// not welcome any more. It says it of one that took another's place in vain too,
+// which says nothing of the values held.
+func (m *memory) unwelcome() bool { return m.refusals >= refusalsMost && !m.unproven }
+
+// forget drops every value of an account that is unwelcome.
 func (m *memory) forget() {
 	m.catalog, m.held, m.asked, m.synced = catalog{}, nil, nil, time.Time{}
 }
@@ -90,6 +98,9 @@ func (v *Vault) learn(s Snapshot, started time.Time, refs map[string]Reference) 
 	now := make(map[string]held)
 	for secret, r := range refs {
 		m.asked[secret] = true
+		if r.Personal() {
+			continue
+		}
 		ref, err := m.catalog.resolve(r)
 		if err != nil {
 			continue // publish says so
@@ -150,6 +161,7 @@ func (v *Vault) publish() {
 		refreshed: m.refreshed,
 		failure:   m.failure,
 		failures:  m.failures,
+		catalog:   m.catalog,
 		settled:   m.settled,
 		published: v.now(),
 		next:      m.next,
@@ -202,6 +214,9 @@ func (v *Vault) hold(b Binding) *holding {
 		h.pending = true
 		return h.refuse(Unavailable, errPending)
 	}
+	if h.reference.Personal() {
+		return v.holdPersonal(h, b)
+	}
 	ref, err := m.catalog.resolve(h.reference)
 	if err != nil {
 		return h.refuse(NoCredential, err)
@@ -211,6 +226,12 @@ func (v *Vault) hold(b Binding) *holding {
 		h.pending = true
 		return h.refuse(Unavailable, errPending)
 	}
+	return h.fill(b, m.rules, ref, got)
+}
+
+// fill puts into h what is held of its secret, or what of the vault's rules, its
+// note or its value closes it.
+func (h *holding) fill(b Binding, rules Config, ref Ref, got held) *holding {
 	h.id, h.version, h.confirmed = ref.ID, got.version, got.confirmed
 	if got.failure != nil {
 		h.unreadable = fmt.Errorf("secret %s cannot be read: %w", ref.ID, got.failure)
@@ -219,8 +240,8 @@ func (v *Vault) hold(b Binding) *holding {
 		return h.refuse(Unavailable, h.unreadable)
 	}
 	h.terms = got.terms
-	h.limits = limitsOf(h.version.changed, m.rules.maxAge(h.reference, ref).narrowed(maxAgeOf(got.terms.maxAge)), got.terms.expires)
-	if err := h.conflict(got.noteError, m.rules.RequireBinding, b.Inject.TokenEndpoint().Destination()); err != nil {
+	h.limits = limitsOf(h.version.changed, rules.maxAge(h.reference, ref).narrowed(maxAgeOf(got.terms.maxAge)), got.terms.expires)
+	if err := h.conflict(got.noteError, rules.RequireBinding, b.Inject.TokenEndpoint().Destination()); err != nil {
 		return h.refuse(NoCredential, err)
 	}
 	if err := h.wear(b); err != nil {

@@ -23,10 +23,13 @@ import (
 func TestNothingPrintsASecret(t *testing.T) {
 	a := newAccount()
 	var changes []vault.Change
+	a.put(personID(1), payments, "alice", "CANARY-alice-1")
 	s := setup(a)
+	s.Bindings = append(s.Bindings, bind(ownRef))
 	s.OnChange = func(c vault.Change) { changes = append(changes, c) }
 	v := open(t, s)
 	l := lease(t, v, stripeRef)
+	own := ownLease(t, v, "alice")
 	v.Close() // printing takes no locks
 	expired := (&vault.Lease{}).Authorize(request(t))
 	_, notBound := v.Lease(t.Context(), "r", "prod/no/such")
@@ -39,7 +42,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	read := vault.Secret{Reveal: func() string { return "CANARY-read" }}
 
 	held := []any{
-		l, *l, &l, v, s, s.Config, v.Status(), v.Problems(), changes, read, vault.Snapshot{Secrets: []vault.Secret{read}},
+		l, *l, &l, own, *own, v, s, s.Config, v.Status(), v.Problems(), changes, read, vault.Snapshot{Secrets: []vault.Secret{read}},
 		l.Guard(), *l.Guard(), l.Guard().With(l.Guard()), piece, *piece, frames, *frames,
 		struct{ lease *vault.Lease }{l}, struct{ lease vault.Lease }{*l}, struct{ Lease vault.Lease }{*l},
 		map[string]any{"lease": l}, []vault.Lease{*l}, expired, notBound, fmt.Errorf("using %v: %w", l, notBound),

@@ -54,9 +54,9 @@ func (v *Vault) refresh(ctx context.Context) {
 	v.succeed()
 	v.mu.Lock()
 	refs := v.known.references()
-	want := v.known.wants(refs)
+	want := v.people.wants(v.known.wants(refs))
 	since := v.known.synced
-	if v.known.partial || v.known.lacks(refs) {
+	if v.known.partial || v.known.lacks(refs) || v.people.waiting() {
 		since = time.Time{}
 	}
 	v.mu.Unlock()
@@ -89,15 +89,16 @@ func (v *Vault) settle(s Snapshot, err error, started time.Time, refs map[string
 		if isRefusal(err) {
 			m.refusals++
 		}
-		if m.refusals >= refusalsMost && !m.unproven {
+		if m.unwelcome() {
 			m.forget()
 		}
 	}
+	own := v.learnPeople(s, err, started)
 	waiting := m.next
 	m.next = make(chan struct{})
 	v.publish()
 	close(waiting)
-	return changes(before, v.view.Load())
+	return append(changes(before, v.view.Load()), own...)
 }
 
 // fetch is one bounded Fetch whose every failure is classified. A source that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -68,7 +69,7 @@ func (v *Vault) Renew(ctx context.Context, refused *Lease) (*Lease, error) {
 // another is the current version, if its value is not the one that was refused: a
 // new name, or another note, is a new version of the same value.
 func (v *Vault) another(refused *holding) *holding {
-	h := v.view.Load().holdings[refused.key]
+	h := v.again(refused)
 	if h == nil || h.refusal != nil || h.version.fingerprint == refused.version.fingerprint {
 		return nil
 	}
@@ -78,7 +79,7 @@ func (v *Vault) another(refused *holding) *holding {
 // previous is the version before the one that was refused, while it may be
 // used.
 func (v *Vault) previous(refused *holding) *holding {
-	h := v.view.Load().holdings[refused.key]
+	h := v.again(refused)
 	if h == nil || h.refusal != nil || h.before == nil || h.before.version.fingerprint == refused.version.fingerprint || !v.now().Before(h.before.until) {
 		return nil
 	}
@@ -109,6 +110,15 @@ func newRenewals(closed context.Context) *renewals {
 		budget: rate.NewLimiter(rate.Every(renewEvery), renewBurst),
 		last:   make(map[string]*reading),
 	}
+}
+
+// sweep forgets readings that keep none from being begun.
+func (r *renewals) sweep(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.last, func(_ string, last *reading) bool {
+		return !last.ended.IsZero() && elapsed(last.ended, now) > renewPause
+	})
 }
 
 // reread reads a secret anew, or waits for who does, and says in a word how it
@@ -201,18 +211,19 @@ func (v *Vault) replace(s Secret, span trace.SpanContext, started time.Time) []C
 	defer v.mu.Unlock()
 	m := &v.known
 	h, wanted := m.held[s.ID]
-	if !wanted {
+	if !wanted && !v.people.has(s.ID) {
 		return nil
 	}
 	if known := m.catalog.byID[strings.ToLower(s.ID)]; known.Project != s.Project || known.Name != s.Name {
-		select {
-		case v.kick <- struct{}{}:
-		default:
-		}
+		v.refreshSoon()
 		return nil
+	}
+	own := v.people.seen(newVersion(v.key, v.name, s, span), s.Note, started)
+	if !wanted {
+		return own
 	}
 	before := v.view.Load()
 	m.held[s.ID] = h.seen(newVersion(v.key, v.name, s, span), s.Note, started)
 	v.publish()
-	return changes(before, v.view.Load())
+	return append(changes(before, v.view.Load()), own...)
 }

@@ -37,6 +37,7 @@ type SecretStatus struct {
 	Uses                 int64     // times the credential was put on a request, since the start
 	LastUsed             time.Time // to the second; zero: not since the start
 	Err                  error     // why no lease is given; nil: one is
+	People               int       // of callers' own secrets: for how many one is held
 }
 
 // Status reports on the vault and on each binding, in the order of the bindings.
@@ -65,6 +66,9 @@ func (v *Vault) Status() Status {
 			if last := h.uses.last.Load(); last > 0 {
 				one.LastUsed = time.Unix(last, 0).UTC()
 			}
+		}
+		if h.personal {
+			one.People = v.people.count(h.key.secret)
 		}
 		one.Err = v.refusal(h, now)
 		s.Secrets = append(s.Secrets, one)

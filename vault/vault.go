@@ -75,6 +75,7 @@ type Vault struct {
 	mu       sync.Mutex // of memory, of replacing the view, and of who is next
 	known    memory
 	after    succession
+	people   people
 	renewals *renewals
 }
 
@@ -149,10 +150,7 @@ func (v *Vault) Rebind(bindings []Binding) {
 	v.known.bindings = slices.Clone(bindings)
 	v.publish()
 	if v.known.lacks(v.known.references()) {
-		select {
-		case v.kick <- struct{}{}:
-		default:
-		}
+		v.refreshSoon()
 	}
 }
 
@@ -181,7 +179,7 @@ func (v *Vault) LeaseOf(ctx context.Context, generation uint64, route, secret st
 	if h != nil && h.pending {
 		h = v.await(ctx, h.key)
 	}
-	if h == nil {
+	if h == nil || h.personal {
 		return nil, &LeaseError{NotBound, secret, errNotBound}
 	}
 	if h.refusal != nil {

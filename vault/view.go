@@ -17,6 +17,12 @@ type holding struct {
 	reference    Reference
 	destination  Destination
 	preserveHost bool
+	personal     bool    // bound to callers' own secrets: none is held here
+	binding      Binding // of a personal one
+	rules        Config  // for its secrets
+
+	of           *holding // of a caller's own secret: the binding's
+	name, secret string   // of a caller's own secret: the last part, and the whole
 
 	id        string   // of the secret that the reference names, if it names one
 	version   *version // nil: no value
@@ -43,7 +49,8 @@ type holding struct {
 type view struct {
 	holdings  map[key]*holding
 	order     []*holding    // as bound
-	uses      map[key]*uses // by route and the secret's id
+	catalog   catalog       // who has a secret of its own
+	uses      map[key]*uses // by route and the secret's id, or the template
 	mints     map[mintKey]*mint
 	refreshed time.Time // when the last good refresh began; zero: never
 	failure   error     // of the last refresh; nil: it was good
@@ -57,7 +64,10 @@ type view struct {
 // the same secret on the same route.
 func (v *view) count(h *holding, before *view) *uses {
 	k := key{route: h.key.route, secret: h.id}
-	if h.id == "" {
+	if h.personal {
+		k.secret = h.key.secret // one for all callers: their secrets' ids are many
+	}
+	if k.secret == "" {
 		return nil // nothing to use
 	}
 	if v.uses[k] == nil {
