@@ -28,6 +28,7 @@ func (c *Config) check(secretFiles map[string]string) {
 	c.checkVaults(report)
 	c.checkRoles(report)
 	c.checkRoutes(report)
+	c.checkPeople(report)
 	c.checkKeys(secretFiles, report)
 }
 

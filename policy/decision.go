@@ -13,8 +13,8 @@ type Input struct {
 	Request  RequestInput  `json:"request"`
 }
 
-// IdentityInput is the caller. Claims holds only the paths that members or
-// claims.expose name, each a list of strings.
+// IdentityInput is the caller. Claims holds only the paths that members,
+// claims.expose or the names of secrets name, each a list of strings.
 type IdentityInput struct {
 	Issuer  string              `json:"issuer"`
 	Subject string              `json:"subject"`
@@ -27,7 +27,8 @@ type IdentityInput struct {
 }
 
 // RouteInput is the route that matched. Secrets are the candidates as written,
-// "vault/collection/name".
+// "vault/collection/name": where a name is made of what the caller is, the
+// template, such as "prod/people/{subject}".
 type RouteInput struct {
 	Name    string   `json:"name"`
 	Secrets []string `json:"secrets"`

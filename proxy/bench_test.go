@@ -64,6 +64,10 @@ type bench struct {
 	refresh  time.Duration                          // of the vault; default: 1s; set it in change
 	now      func() time.Time                       // the vault's clock; default: time.Now; set it in change
 	secret   func(name, value string) *bwemu.Secret // adds one to team-dev; call it in change
+	roles    map[string]policy.Role                 // more may be added in change
+
+	organization *bwemu.Organization // secrets may be added in change
+	projects     []*bwemu.Project    // those that the gateway's account reads: team-dev, team-pay
 
 	plain, tls *httptest.Server // the gateway's listeners: HTTP/1, and TLS with HTTP/2
 }
@@ -154,7 +158,7 @@ func newBench(t testing.TB, change ...func(*bench, []proxy.Route) []proxy.Route)
 	organization.AddSecret("U2_KEY", canary2, "", pay)
 	organization.AddSecret("FIELDS", fmt.Sprintf(`{"username": "svc", "password": %q}`, canary1), "", dev)
 	b.secret = func(name, value string) *bwemu.Secret { return organization.AddSecret(name, value, "", dev) }
-	token := organization.AddAccount("gateway", dev, pay).AccessToken()
+	b.organization, b.projects = organization, []*bwemu.Project{dev, pay}
 	server, err := emulator.Start(ctx)
 	must(err)
 
@@ -176,19 +180,24 @@ func newBench(t testing.TB, change ...func(*bench, []proxy.Route) []proxy.Route)
 		{Name: "R5", Match: []string{"ws.gw.test/"}, Upstream: b.u2.URL, Secret: "prod/team-dev/U1_KEY", Inject: vault.Bearer(), Origins: []string{"https://good.test"}},
 		{Name: "R7", Match: []string{"api.gw.test/api/"}, Strip: "/api", Upstream: b.u2.URL + "/base", Secret: "prod/team-dev/U1_KEY", Inject: vault.Bearer()},
 	}
-	for _, f := range change {
-		routes = f(b, routes)
-	}
-	roles := map[string]policy.Role{
+	b.roles = map[string]policy.Role{
 		"dev": {Members: []policy.Member{{Issuer: "idp", Groups: "dev"}}, Collections: map[string]policy.Methods{"prod/team-dev": {policy.Any}}},
 		"pay": {Members: []policy.Member{{Issuer: "idp", Groups: "pay"}}, Collections: map[string]policy.Methods{"prod/team-pay": {"POST"}}},
 	}
+	for _, f := range change {
+		routes = f(b, routes)
+	}
+	token := organization.AddAccount("gateway", b.projects...).AccessToken()
 	tracer := cmp.Or(b.tracer, sdktrace.NewTracerProvider(sdktrace.WithSyncer(b.spans)))
 	logger := slog.New(slog.NewJSONHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	authenticator, err := authn.New(ctx, authn.Config{Issuers: []authn.IssuerConfig{{Name: "idp", URL: b.idp.Issuer(), Audience: "vaultspan"}}, Logger: logger})
+	var paths []string
+	for _, r := range routes {
+		paths = append(paths, r.ClaimPaths()...)
+	}
+	authenticator, err := authn.New(ctx, authn.Config{Issuers: []authn.IssuerConfig{{Name: "idp", URL: b.idp.Issuer(), Audience: "vaultspan"}}, Paths: paths, Logger: logger})
 	must(err)
 	t.Cleanup(authenticator.Close)
-	engine, err := policy.New(ctx, policy.Rules{Roles: roles, Deadline: patience})
+	engine, err := policy.New(ctx, policy.Rules{Roles: b.roles, Deadline: patience})
 	must(err)
 
 	account := vault.Config{Bitwarden: vault.Bitwarden{
@@ -205,6 +214,7 @@ func newBench(t testing.TB, change ...func(*bench, []proxy.Route) []proxy.Route)
 	prod, err := vault.Open(vault.Setup{Name: "prod", Config: account, Source: source, Bindings: bindings, FingerprintKey: func() string { return "0123456789abcdef" }, Logger: logger, Now: b.now})
 	must(err)
 	t.Cleanup(prod.Close)
+	_ = prod.Wait(ctx) // a slow machine is not what is tested
 
 	private, public, err := audit.Keygen("bench")
 	must(err)

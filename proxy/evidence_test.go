@@ -123,6 +123,9 @@ func (f failing) Decide(context.Context, policy.Input) (policy.Decision, error) 
 func (f failing) Lease(context.Context, string, string) (*vault.Lease, error) {
 	return nil, f.do()
 }
+func (f failing) LeaseOwn(context.Context, string, string, string) (*vault.Lease, error) {
+	return nil, f.do()
+}
 func (f failing) Renew(context.Context, *vault.Lease) (*vault.Lease, error) {
 	return nil, f.do()
 }

@@ -46,6 +46,8 @@ type Decider interface {
 // Vault lends secrets. *vault.Vault is it.
 type Vault interface {
 	Lease(ctx context.Context, route, secret string) (*vault.Lease, error)
+	// LeaseOwn is Lease for a caller's own secret of that name.
+	LeaseOwn(ctx context.Context, route, secret, name string) (*vault.Lease, error)
 	// Renew is for a lease whose credential the upstream refused.
 	Renew(ctx context.Context, refused *vault.Lease) (*vault.Lease, error)
 }

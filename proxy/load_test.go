@@ -35,7 +35,7 @@ func descriptors() int {
 	return len(files)
 }
 
-// 10,000 requests, 500 at a time, by three people over two routes and two
+// 2,500 requests, 500 at a time, by three people over two routes and two
 // protocols: each upstream saw its own credential and no other, each caller its
 // own answer, each attempt its own records; and nothing is left behind.
 func TestManyRequestsAtOnce(t *testing.T) {
@@ -71,7 +71,7 @@ func TestManyRequestsAtOnce(t *testing.T) {
 	b.drop(t)
 	goroutines, files := runtime.NumGoroutine(), descriptors()
 
-	run(10_000)
+	run(2400)
 	client.CloseIdleConnections()
 	b.drop(t)
 	settles(t, "goroutines", goroutines+5, runtime.NumGoroutine)
@@ -80,7 +80,7 @@ func TestManyRequestsAtOnce(t *testing.T) {
 	for name, u := range map[string]*upstream{"/alice": b.u1, "/carol": b.u2} {
 		want := map[string][2]string{"/alice": {"Bearer " + canary1, ""}, "/carol": {"", canary2}}[name]
 		seen := u.requests()
-		if len(seen) != 4040 {
+		if len(seen) != 1000 {
 			t.Errorf("%s arrived %d times", name, len(seen))
 		}
 		for _, r := range seen {
@@ -95,7 +95,7 @@ func TestManyRequestsAtOnce(t *testing.T) {
 			refusals += max(1, int(e.Count))
 		}
 	}
-	if kinds[audit.KindIntent] != 8080 || kinds[audit.KindOutcome] != 8080 || refusals != 2020 {
+	if kinds[audit.KindIntent] != 2000 || kinds[audit.KindOutcome] != 2000 || refusals != 500 {
 		t.Errorf("recorded %v, and %d refusals", kinds, refusals)
 	}
 }

@@ -33,12 +33,13 @@ type route struct {
 	destination vault.Destination
 	private     bool // the upstream is on loopback or in a private range
 	headers     headerPolicy
-	pool        *pool                    // nil where there is
-	certified   *certified               // connections with the credential on them
-	tokens      *pool                    // to where the secret is exchanged for a token; nil: it is worn
-	inflight    *atomic.Int64            // shared with the route of that name in later settings
-	measured    metric.MeasurementOption // the route, on metrics
-	closed      error                    // why the route serves nobody, or nil
+	pool        *pool                     // nil where there is
+	certified   *certified                // connections with the credential on them
+	tokens      *pool                     // to where the secret is exchanged for a token; nil: it is worn
+	templates   map[string]vault.Template // of its secrets, those that are another for each caller
+	inflight    *atomic.Int64             // shared with the route of that name in later settings
+	measured    metric.MeasurementOption  // the route, on metrics
+	closed      error                     // why the route serves nobody, or nil
 }
 
 // ServeHTTP makes a route a handler so that a ServeMux can find it. The mux
@@ -168,6 +169,7 @@ func compile(config Route, closed error) (*route, error) {
 	r := &route{
 		Route: config, upstream: upstream, closed: closed,
 		destination: vault.DestinationOf(upstream),
+		templates:   config.templates(),
 		private:     len(config.Private) > 0 || isLoopbackHost(upstream.Hostname()),
 		inflight:    new(atomic.Int64),
 		measured:    metric.WithAttributeSet(attribute.NewSet(attr.Route.String(config.Name))),

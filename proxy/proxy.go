@@ -236,9 +236,9 @@ func (x *exchange) borrow() *refused {
 	if v == nil {
 		return vaultUnavailable.from(errors.New("the granted secret's vault is not configured"))
 	}
-	lease, err := v.Lease(ctx, grant.Route(), grant.Secret())
-	if err != nil {
-		return fromVault(err)
+	lease, refused := x.lend(ctx, v, grant)
+	if refused != nil {
+		return refused
 	}
 	if lease.Destination() != x.route.destination {
 		return secretNotBound.because("")

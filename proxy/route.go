@@ -32,6 +32,13 @@ type Route struct {
 	// loopback, or for routes without a secret that name private ranges. Required.
 	Upstream string `yaml:"upstream"`
 	// Secret is the credential: vault/collection/name, where name may be an id.
+	// In a name, {subject}, {email}, {issuer} and {claims.PATH} stand for what
+	// the caller's token says: prod/people/jira-{subject} is another secret for
+	// each caller, fetched when it is first used. What fills a place keeps its
+	// ASCII letters, digits and . _ @ -, and every other byte becomes % and two
+	// upper-case hex digits, so the secret of auth0|42 is called
+	// jira-auth0%7C42. Where callers of several issuers reach the collection,
+	// the name has {issuer} too, as in {issuer}:{subject}.
 	Secret string `yaml:"secret"`
 	// Secrets are several instead of secret, of one vault and worn alike: policy
 	// chooses. The shipped one takes the first whose collection the caller's

@@ -18,7 +18,7 @@ const (
 	peopleEvery = 3 * time.Second
 )
 
-// people are the secrets of callers' own that are in use: see Vault.LeaseFor. It
+// people are the secrets of callers' own that are in use: see Vault.LeaseOwnOf. It
 // is locked after Vault.mu, if both are.
 type people struct {
 	mu      sync.Mutex

@@ -35,7 +35,7 @@ func TestOwnSecretsFollowRefreshes(t *testing.T) {
 			t.Errorf("after a change: %v", l)
 		}
 		for _, name := range []string{"p-2", "p-3", "p-4"} {
-			if _, err := v.LeaseFor(t.Context(), 0, "r", ownRef, name); !errors.Is(err, vault.ErrNobody) {
+			if _, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, name); !errors.Is(err, vault.ErrNobody) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -77,7 +77,7 @@ func TestFirstUsesAreSharedAndBudgeted(t *testing.T) {
 			var all sync.WaitGroup
 			for i := range callers {
 				all.Go(func() {
-					l, err := v.LeaseFor(t.Context(), 0, "r", ownRef, name(i))
+					l, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, name(i))
 					if err != nil {
 						t.Errorf("%s: %v", name(i), err)
 					} else if got := authorization(t, l); got != "Bearer CANARY-own-"+name(i) {
@@ -109,7 +109,7 @@ func TestOwnSecretsDoNotMix(t *testing.T) {
 		all.Go(func() {
 			name := fmt.Sprintf("p-%d", i+1)
 			for range 50 {
-				l, err := v.LeaseFor(t.Context(), 0, "r", ownRef, name)
+				l, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, name)
 				if err != nil {
 					t.Error(err)
 					return
@@ -135,7 +135,7 @@ func TestTenThousandCallersAreTheMost(t *testing.T) {
 			var all sync.WaitGroup
 			for i := from; i < to; i++ {
 				all.Go(func() {
-					if _, err := v.LeaseFor(t.Context(), 0, "r", ownRef, fmt.Sprintf("p-%d", i+1)); err != nil {
+					if _, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, fmt.Sprintf("p-%d", i+1)); err != nil {
 						t.Error(err)
 					}
 				})
@@ -169,7 +169,7 @@ func TestAReloadKeepsOwnSecrets(t *testing.T) {
 		v.Rebind([]vault.Binding{bind(ownRef), next})
 		synctest.Wait()
 		reads := a.reads
-		l, err := v.LeaseFor(t.Context(), 1, "r", ownRef, "p-1")
+		l, err := v.LeaseOwnOf(t.Context(), 1, "r", ownRef, "p-1")
 		if err != nil || l.Destination().Host != "other.example.com" {
 			t.Fatalf("leased %v, %v", l, err)
 		}

@@ -6,7 +6,12 @@ import (
 	"fmt"
 )
 
-// LeaseFor is LeaseOf for a secret of the caller's own: secret is bound as a
+// LeaseOwn is LeaseOwnOf generation 0.
+func (v *Vault) LeaseOwn(ctx context.Context, route, secret, name string) (*Lease, error) {
+	return v.LeaseOwnOf(ctx, 0, route, secret, name)
+}
+
+// LeaseOwnOf is LeaseOf for a secret of the caller's own: secret is bound as a
 // Template, and name is what the caller makes of its last part. The name is
 // looked for in the template's collection, exactly: never as an id, in no other
 // case, and in no other collection.
@@ -17,7 +22,7 @@ import (
 // the others meanwhile. That a caller has no secret is known without asking, as
 // of the last refresh; it is NoCredential, ErrNobody, and closes nothing for
 // others.
-func (v *Vault) LeaseFor(ctx context.Context, generation uint64, route, secret, name string) (*Lease, error) {
+func (v *Vault) LeaseOwnOf(ctx context.Context, generation uint64, route, secret, name string) (*Lease, error) {
 	h := v.view.Load().holdings[key{route, secret, generation}]
 	if h != nil && h.pending {
 		h = v.await(ctx, h.key)

@@ -39,7 +39,7 @@ func personal(t *testing.T, a *account, change ...func(*vault.Setup)) *vault.Vau
 
 func ownLease(t *testing.T, v *vault.Vault, name string) *vault.Lease {
 	t.Helper()
-	l, err := v.LeaseFor(t.Context(), 0, "r", ownRef, name)
+	l, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +75,10 @@ func TestACallersOwnSecretIsFetchedOnFirstUse(t *testing.T) {
 		if _, err := v.Lease(t.Context(), "r", ownRef); err == nil {
 			t.Error("the template itself was leased")
 		}
-		if _, err := v.LeaseFor(t.Context(), 0, "r", stripeRef, "p-1"); reason(t, err) != vault.NotBound {
+		if _, err := v.LeaseOwnOf(t.Context(), 0, "r", stripeRef, "p-1"); reason(t, err) != vault.NotBound {
 			t.Errorf("a shared secret as a caller's own: %v", err)
 		}
-		if _, err := v.LeaseFor(t.Context(), 1, "r", ownRef, "p-1"); reason(t, err) != vault.NotBound {
+		if _, err := v.LeaseOwnOf(t.Context(), 1, "r", ownRef, "p-1"); reason(t, err) != vault.NotBound {
 			t.Errorf("of another generation: %v", err)
 		}
 	})
@@ -96,7 +96,7 @@ func TestOwnNamesAreMatchedExactly(t *testing.T) {
 		a.put("44444444-0000-4000-8000-000000000004", payments, "twice", "CANARY-own-2")
 		v := personal(t, a)
 		for _, name := range []string{personID(1), stripeID, strings.ToUpper(stripeID), "P-1", "p-1 ", "p-10", "p-", "", "p-2", "p-3", "{subject}", "..", "prod/payments/p-1"} {
-			_, err := v.LeaseFor(t.Context(), 0, "r", ownRef, name)
+			_, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, name)
 			if err == nil || reason(t, err) != vault.NoCredential || !errors.Is(err, vault.ErrNobody) {
 				t.Errorf("%q: %v", name, err)
 			}
@@ -104,7 +104,7 @@ func TestOwnNamesAreMatchedExactly(t *testing.T) {
 				t.Errorf("the error names the caller: %v", err)
 			}
 		}
-		if _, err := v.LeaseFor(t.Context(), 0, "r", ownRef, "twice"); reason(t, err) != vault.NoCredential || errors.Is(err, vault.ErrNobody) {
+		if _, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, "twice"); reason(t, err) != vault.NoCredential || errors.Is(err, vault.ErrNobody) {
 			t.Errorf("a name of two secrets: %v", err)
 		}
 		if a.reads != 0 {
@@ -124,7 +124,7 @@ func TestACallerWithoutASecretIsAloneWithIt(t *testing.T) {
 			s.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		})
 		for range 1000 {
-			if _, err := v.LeaseFor(t.Context(), 0, "r", ownRef, "p-9"); !errors.Is(err, vault.ErrNobody) {
+			if _, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, "p-9"); !errors.Is(err, vault.ErrNobody) {
 				t.Fatal(err)
 			}
 		}
@@ -149,7 +149,7 @@ func TestAMissingCollectionClosesTheTemplate(t *testing.T) {
 	a := newAccount()
 	const lost = "prod/paymets/{subject}"
 	v := personal(t, a, func(s *vault.Setup) { s.Bindings = append(s.Bindings, bind(lost)) })
-	_, err := v.LeaseFor(t.Context(), 0, "r", lost, "p-1")
+	_, err := v.LeaseOwnOf(t.Context(), 0, "r", lost, "p-1")
 	if reason(t, err) != vault.NoCredential || errors.Is(err, vault.ErrNobody) {
 		t.Errorf("got %v", err)
 	}
@@ -166,7 +166,7 @@ func TestOwnSecretsInAnOutage(t *testing.T) {
 		v := personal(t, a)
 		ownLease(t, v, "p-1")
 		a.failWith(unreachable())
-		if _, err := v.LeaseFor(t.Context(), 0, "r", ownRef, "p-2"); reason(t, err) != vault.Unavailable {
+		if _, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, "p-2"); reason(t, err) != vault.Unavailable {
 			t.Errorf("never fetched: %v", err)
 		}
 		time.Sleep(5 * time.Minute)
@@ -175,7 +175,7 @@ func TestOwnSecretsInAnOutage(t *testing.T) {
 		}
 		time.Sleep(6 * time.Minute)
 		for _, name := range []string{"p-1", "p-9"} {
-			if _, err := v.LeaseFor(t.Context(), 0, "r", ownRef, name); reason(t, err) != vault.Unavailable {
+			if _, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, name); reason(t, err) != vault.Unavailable {
 				t.Errorf("%s after eleven minutes: %v", name, err)
 			}
 		}
@@ -188,7 +188,7 @@ func TestOwnSecretsInAnOutage(t *testing.T) {
 		a.failWith(&vault.SourceError{Reason: vault.Unauthorized, Status: 400, Err: errors.New("revoked")})
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if _, err := v.LeaseFor(t.Context(), 0, "r", ownRef, "p-1"); reason(t, err) != vault.Unavailable {
+		if _, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, "p-1"); reason(t, err) != vault.Unavailable {
 			t.Errorf("after a revocation: %v", err)
 		}
 	})
@@ -203,7 +203,7 @@ func TestASlowFirstUseIsBounded(t *testing.T) {
 		ownLease(t, v, "p-1")
 		a.set(func() { a.hang = true })
 		began := time.Now()
-		if _, err := v.LeaseFor(t.Context(), 0, "r", ownRef, "p-2"); reason(t, err) != vault.Unavailable || time.Since(began) != 2*time.Second {
+		if _, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, "p-2"); reason(t, err) != vault.Unavailable || time.Since(began) != 2*time.Second {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
 		ownLease(t, v, "p-1")
@@ -249,7 +249,7 @@ func TestAnUnfitOwnValue(t *testing.T) {
 		a.put(personID(2), payments, "p-2", "CANARY\nnewline")
 		a.put(personID(3), payments, "p-3", "CANARY-own-3")
 		v := personal(t, a)
-		_, err := v.LeaseFor(t.Context(), 0, "r", ownRef, "p-2")
+		_, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, "p-2")
 		if reason(t, err) != vault.NoCredential || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("got %v", err)
 		}

@@ -84,7 +84,7 @@ func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 	}
 	next := &parts{config: cfg, generation: i.current.generation + 1, engine: engine, vaults: map[string]*account{}}
 	next.authenticator, err = authn.New(ctx, authn.Config{
-		Issuers: cfg.Issuers, Paths: rules.Paths(), Previous: i.current.authenticator,
+		Issuers: cfg.Issuers, Paths: claimsOf(cfg, rules), Previous: i.current.authenticator,
 		Logger: i.logger, Meter: i.meter, Tracer: i.tracer,
 	})
 	if err != nil {
@@ -263,6 +263,11 @@ func (b bound) Lease(ctx context.Context, route, secret string) (*vault.Lease, e
 	return b.LeaseOf(ctx, b.generation, route, secret)
 }
 
+// LeaseOwn implements proxy.Vault.
+func (b bound) LeaseOwn(ctx context.Context, route, secret, name string) (*vault.Lease, error) {
+	return b.LeaseOwnOf(ctx, b.generation, route, secret, name)
+}
+
 // bindings are the configuration's, of its generation.
 func (p *parts) bindings() map[string][]vault.Binding {
 	all := bindingsOf(p.config)
@@ -284,6 +289,16 @@ func rulesOf(cfg *config.Config) policy.Rules {
 		rules.Routes = append(rules.Routes, policy.RouteInput{Name: r.Name, Secrets: r.Candidates(), Allow: r.Allow, Tags: r.Tags})
 	}
 	return rules
+}
+
+// claimsOf lists the claims that members ask for, and that names of secrets are
+// made of.
+func claimsOf(cfg *config.Config, rules policy.Rules) []string {
+	paths := rules.Paths()
+	for _, r := range cfg.Routes {
+		paths = append(paths, r.ClaimPaths()...)
+	}
+	return paths
 }
 
 // bindingsOf lists by vault which secrets each route wears, and where they may go.
