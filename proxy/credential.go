@@ -62,6 +62,12 @@ func (r Route) checkCredential(report func(path, problem string)) {
 		if r.Inject.OnConnection() && strings.HasPrefix(r.Upstream, "http:") {
 			report("inject", "mtls needs TLS: give an https upstream")
 		}
+		if len(r.templates()) > 0 {
+			r.Inject.CheckOwn(func(problem string) { report("inject", problem) })
+		}
+		if r.Inject.OnConnection() && len(r.Secrets) > 1 {
+			report("inject", "mtls shows one certificate on connections that all requests of the route share: name one secret, and make a route for each other")
+		}
 		if isOwnCookie(r.Inject.Cookie) {
 			report("inject.cookie", "cookies of this name are vaultspan's own: no upstream sees them; name the upstream's")
 		}

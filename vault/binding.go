@@ -44,6 +44,9 @@ func (b Binding) Check(report func(path, problem string)) {
 		}
 		report("inject"+path, problem)
 	})
+	if r, err := ParseReference(b.Secret); err == nil && r.Personal() {
+		b.Inject.CheckOwn(func(problem string) { report("inject", problem) })
+	}
 	if b.Inject.OnConnection() && b.Destination.normal().Scheme != "https" {
 		report("inject", "mtls needs TLS: give an https upstream")
 	}

@@ -75,6 +75,15 @@ func MTLS() Injection { return Injection{mtls: true} }
 // request: it needs TLS, and a connection serves one version of it.
 func (i Injection) OnConnection() bool { return i.mtls }
 
+// CheckOwn reports why the secret may not be another for each caller. A connection
+// with a certificate on it is kept for the next request, and a token for all who
+// may use its secret: neither may be of one caller.
+func (i Injection) CheckOwn(report func(problem string)) {
+	if i.mtls || i.OAuth2 != nil || i.GitHubApp != nil {
+		report("mtls, oauth2 and github_app are for a secret that is the same for all callers, for a connection or a token serves more than one request: name one without {}")
+	}
+}
+
 // UnmarshalText reads the word bearer, basic or mtls, the only scalars an
 // Injection may be.
 func (i *Injection) UnmarshalText(text []byte) error {

@@ -256,3 +256,51 @@ func TestAnUnfitOwnValue(t *testing.T) {
 		ownLease(t, v, "p-1")
 	})
 }
+
+// The note of a caller's own secret narrows its use, and the vault's rules are
+// followed: what they close is closed for that caller alone, and at once.
+func TestNotesAndRulesHoldForOwnSecrets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccount()
+		people(a, 3)
+		a.annotate(personID(1), "vaultspan: {hosts: [elsewhere.example.com]}")
+		a.annotate(personID(2), "vaultspan: {hosts: ["+bind(ownRef).Destination.Host+"], max_age: 1h}")
+		v := personal(t, a)
+		closed := func(name, why string) {
+			t.Helper()
+			_, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, name)
+			if reason(t, err) != vault.NoCredential || errors.Is(err, vault.ErrNobody) || !strings.Contains(err.Error(), why) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		closed("p-1", "does not let it go to")
+		if l := ownLease(t, v, "p-2"); l.Guard() == nil {
+			t.Error("a caller's own secret is not guarded")
+		}
+		ownLease(t, v, "p-3")
+		rules := setup(a).Config
+		rules.RequireBinding = true
+		v.Govern(rules)
+		closed("p-3", "require_binding")
+		ownLease(t, v, "p-2")
+		time.Sleep(2 * time.Hour)
+		closed("p-2", "older than max_age")
+	})
+}
+
+// A connection or a token is not one caller's: neither is made of a secret of its
+// own, even where nobody has checked the configuration.
+func TestOwnSecretsAreWornOnRequestsOnly(t *testing.T) {
+	a := newAccount()
+	people(a, 1)
+	for _, inject := range []vault.Injection{vault.MTLS(), oauth(), app()} {
+		v := personal(t, a, func(s *vault.Setup) {
+			one := bind(ownRef)
+			one.Inject = inject
+			s.Bindings = []vault.Binding{one}
+		})
+		if _, err := v.LeaseOwnOf(t.Context(), 0, "r", ownRef, "p-1"); reason(t, err) != vault.NoCredential || !strings.Contains(err.Error(), "same for all callers") {
+			t.Errorf("%v: %v", inject, err)
+		}
+	}
+}
