@@ -58,6 +58,7 @@ type Authenticator struct {
 type issuer struct {
 	*rules
 	ca       string
+	login    Login
 	provider *provider
 	keys     *keySet
 }
@@ -122,7 +123,7 @@ func (c *Config) issuer(life context.Context, ic IssuerConfig) (*issuer, error) 
 	p := &provider{
 		name: ic.Name, url: ic.URL, issuer: u, client: client(over), tracer: c.Tracer.Tracer(attr.Scope),
 	}
-	return &issuer{rules: r, ca: ic.CA, provider: p, keys: &keySet{
+	return &issuer{rules: r, ca: ic.CA, login: ic.Login, provider: p, keys: &keySet{
 		source: p, maxAge: cmp.Or(ic.MaxKeyAge, defaultMaxKeyAge), now: c.Now, life: life,
 	}}, nil
 }
@@ -136,6 +137,7 @@ func (i *issuer) inherit(previous *Authenticator) {
 	if old := previous.byURL[i.url]; old != nil && old.ca == i.ca {
 		i.keys.current.Store(old.keys.current.Load())
 		i.provider.keysURL.Store(old.provider.keysURL.Load())
+		i.provider.logins.Store(old.provider.logins.Load())
 	}
 }
 

@@ -79,6 +79,18 @@ func (c IssuerConfig) Check(report func(path, problem string)) {
 		}
 	}
 	c.Claims.check(report)
+	c.Login.check(report)
+}
+
+func (l Login) check(report func(path, problem string)) {
+	if l.ClientID == "" && (l.ClientSecret != nil || l.Scopes != nil || l.Title != "" || l.Userinfo || l.LogoutTokenTypes != nil) {
+		report("login.client_id", "is missing: register the gateway as a client of the issuer, and write its id here")
+	}
+	checkWords(report, "login.scopes", l.Scopes, nil)
+	if l.Scopes != nil && !slices.Contains(l.Scopes, "openid") {
+		report("login.scopes", "want openid among them: without it the issuer gives no ID token")
+	}
+	checkWords(report, "login.logout_token_types", l.LogoutTokenTypes, nil)
 }
 
 func (c ClaimPaths) check(report func(path, problem string)) {

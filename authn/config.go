@@ -48,6 +48,32 @@ type IssuerConfig struct {
 	// CA is a PEM file of the certificate authorities of this issuer. Default:
 	// the system's.
 	CA string `yaml:"ca"`
+	// Login lets people log in here with a browser, on routes that say session:
+	// true. Default: they cannot.
+	Login Login `yaml:"login"`
+}
+
+// Login is how this gateway is registered at the issuer, as a client that
+// people log in to with the authorization code flow and PKCE.
+type Login struct {
+	// ClientID is the client's id. ID tokens must have it as their audience.
+	// Required.
+	ClientID string `yaml:"client_id"`
+	// ClientSecret is the client's secret. Default: none, for a public client.
+	ClientSecret func() string `yaml:"client_secret"`
+	// Scopes are asked for. Ask for offline_access too where the issuer gives a
+	// refresh token only then: without one a session ends with its ID token.
+	// Default: [openid, profile, email].
+	Scopes []string `yaml:"scopes"`
+	// Title is the issuer's name for people who choose among several. Default:
+	// its name.
+	Title string `yaml:"title"`
+	// Userinfo says whether to ask the userinfo endpoint too, for claims that the
+	// ID token leaves out. The ID token's own claims win. Default: false.
+	Userinfo bool `yaml:"userinfo"`
+	// LogoutTokenTypes is the allow-list of typ for back-channel logout tokens;
+	// "none" stands for an absent typ. Default: [logout+jwt].
+	LogoutTokenTypes []string `yaml:"logout_token_types"`
 }
 
 // KindRule gives a kind to the tokens in which a claim has a value.

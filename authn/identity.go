@@ -27,7 +27,7 @@ type Identity struct {
 	Roles    []string  // the token's own roles claim: never by itself a vaultspan role
 	Actors   []string  // RFC 8693 section 4.1 act chain, the current actor first
 	Expires  time.Time // exp: nothing this Identity started may outlive it; at most clock_skew ago
-	Method   string    // how it was proven: "bearer"
+	Method   string    // how it was proven: "bearer", or "session"
 
 	// Claims holds the claims that members or claims.expose name, keyed by the
 	// path as written ("realm_access.roles"), each as a list of strings: a

@@ -37,6 +37,7 @@ type provider struct {
 	client  *http.Client
 	tracer  trace.Tracer
 	keysURL atomic.Pointer[url.URL] // the last good one; nil before the first
+	logins  atomic.Pointer[endpoints]
 }
 
 // fetch reads both documents. Once it knows where the keys are, a discovery that
@@ -88,7 +89,7 @@ func (p *provider) discover(ctx context.Context, half bool) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("discovery: %w", err)
 	}
-	members, err := namesOf("issuer", "jwks_uri").object(document)
+	members, err := metadata.object(document)
 	if err != nil {
 		return nil, fmt.Errorf("discovery: %w", err)
 	}
@@ -96,14 +97,25 @@ func (p *provider) discover(ctx context.Context, half bool) (*url.URL, error) {
 	if issuer, _ := members.text("issuer"); issuer != p.url {
 		return nil, errors.New("discovery: issuer in the document is not the configured url")
 	}
-	address, _ := members.text("jwks_uri")
+	u, err := p.endpoint(members, "jwks_uri")
+	if err != nil {
+		return nil, err
+	}
+	p.learn(members)
+	return u, nil
+}
+
+// endpoint reads an address of the discovery document.
+func (p *provider) endpoint(members object, name string) (*url.URL, error) {
+	address, _ := members.text(name)
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return nil, errors.New("discovery: jwks_uri is not a URL")
+		return nil, fmt.Errorf("discovery: %s is not a URL", name)
 	}
-	// A plain key set would let anyone on the way sign tokens.
+	// A plain key set would let anyone on the way sign tokens, and a plain token
+	// endpoint would let them read our secret.
 	if u.Scheme != "https" && !(u.Scheme == "http" && p.issuer.Scheme == "http" && loopback(u.Hostname())) {
-		return nil, errors.New("discovery: jwks_uri is not https")
+		return nil, fmt.Errorf("discovery: %s is not https", name)
 	}
 	return u, nil
 }
@@ -111,6 +123,11 @@ func (p *provider) discover(ctx context.Context, half bool) (*url.URL, error) {
 // get reads one JSON document. It follows no redirect, and its errors quote
 // nothing that a server sent.
 func (p *provider) get(ctx context.Context, u *url.URL, limit int64) (body []byte, err error) {
+	return p.getAs(ctx, u, limit, "")
+}
+
+// getAs is get with an access token, if there is one.
+func (p *provider) getAs(ctx context.Context, u *url.URL, limit int64, access string) (body []byte, err error) {
 	ctx, span := p.tracer.Start(ctx, http.MethodGet, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		attr.HTTPRequestMethod.String(http.MethodGet), attr.URLScheme.String(u.Scheme),
 		attr.ServerAddress.String(u.Hostname()), attr.URLPath.String(u.Path)))
@@ -125,6 +142,9 @@ func (p *provider) get(ctx context.Context, u *url.URL, limit int64) (body []byt
 		return nil, errors.New("not a URL that can be asked")
 	}
 	request.Header.Set("Accept", "application/json, application/jwk-set+json")
+	if access != "" {
+		request.Header.Set("Authorization", "Bearer "+access)
+	}
 	response, err := p.client.Do(request)
 	if err != nil {
 		return nil, unreached(err)

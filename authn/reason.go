@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 )
@@ -22,21 +23,32 @@ const (
 	// Unavailable: the issuer's keys cannot be had, so nobody can tell. 503; the
 	// same token may be accepted later.
 	Unavailable Reason = "unavailable"
+	// Refused: the provider refuses to log in, or to go on with a login. 401.
+	Refused Reason = "refused"
+	// Revoked: the browser session was ended. 401.
+	Revoked Reason = "revoked"
+	// Ambiguous: two sessions on one request. 400.
+	Ambiguous Reason = "ambiguous"
+	// NoStore: the sessions cannot be read. 503.
+	NoStore Reason = "no-store"
 )
 
-// Error is what [Authenticator.Bearer] answers when there is no Identity. Its
-// text is for the operator; it never holds a part of the token.
+// Error is the answer when there is no Identity. Its text is for the operator;
+// it never holds a part of a token.
 type Error struct {
 	Reason Reason
 	Issuer string // the issuer's configured name; empty when none was picked
 	Err    error
+
+	what string // was not accepted; a bearer token when empty
 }
 
 func (e *Error) Error() string {
+	what := cmp.Or(e.what, "bearer token")
 	if e.Issuer == "" {
-		return fmt.Sprintf("bearer token: %v", e.Err)
+		return fmt.Sprintf("%s: %v", what, e.Err)
 	}
-	return fmt.Sprintf("bearer token of issuer %s: %v", e.Issuer, e.Err)
+	return fmt.Sprintf("%s of issuer %s: %v", what, e.Issuer, e.Err)
 }
 
 // Unwrap returns the cause.
@@ -46,4 +58,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // of a token can slip into it.
 func refuse(reason Reason, text string) *Error {
 	return &Error{Reason: reason, Err: errors.New(text)}
+}
+
+// SessionError is an Error about a browser session, for package session.
+func SessionError(reason Reason, err error) *Error {
+	return &Error{Reason: reason, Err: err, what: "session"}
 }

@@ -22,6 +22,7 @@ type rules struct {
 	clients     []string
 	algorithms  []string
 	accessTypes []string // as normalType writes them; "" for none
+	logoutTypes []string // the same
 	maxLifetime time.Duration
 	skew        time.Duration
 
@@ -43,7 +44,7 @@ type kindRule struct {
 // The members of a token's top level that are read from every token.
 var registered = []string{
 	"iss", "sub", "aud", "exp", "nbf", "iat", "azp", "client_id", "cnf", "act", "events",
-	"nonce", "at_hash", "c_hash", "s_hash", "typ", "token_use", "email_verified", "_claim_names",
+	"nonce", "at_hash", "c_hash", "s_hash", "typ", "token_use", "email_verified", "_claim_names", "sid", "jti",
 }
 
 // Defaults of IssuerConfig.
@@ -76,16 +77,8 @@ func newRules(c IssuerConfig, paths []string) (*rules, error) {
 	if r.algorithms == nil {
 		r.algorithms = defaultAlgorithms
 	}
-	r.accessTypes = []string{"at+jwt"}
-	if c.AccessTokenTypes != nil {
-		r.accessTypes = nil
-		for _, typ := range c.AccessTokenTypes {
-			if typ == "none" {
-				typ = ""
-			}
-			r.accessTypes = append(r.accessTypes, normalType(typ))
-		}
-	}
+	r.accessTypes = types(c.AccessTokenTypes, "at+jwt")
+	r.logoutTypes = types(c.Login.LogoutTokenTypes, "logout+jwt")
 	top := slices.Clone(registered)
 	place := func(written string) (path, error) {
 		p, err := parsePath(written)
@@ -123,4 +116,19 @@ func newRules(c IssuerConfig, paths []string) (*rules, error) {
 	}
 	r.top = namesOf(top...)
 	return r, nil
+}
+
+// types are values of typ as normalType writes them.
+func types(written []string, otherwise string) []string {
+	if written == nil {
+		return []string{otherwise}
+	}
+	var all []string
+	for _, typ := range written {
+		if typ == "none" {
+			typ = ""
+		}
+		all = append(all, normalType(typ))
+	}
+	return all
 }
