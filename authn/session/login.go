@@ -1,0 +1,209 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/vaultspan/vaultspan/authn"
+)
+
+// The pages and endpoints below reserved. All else there is a 404.
+const (
+	loginPath       = reserved + "/login"
+	callbackPath    = reserved + "/callback"
+	logoutPath      = reserved + "/logout"
+	signedOutPath   = reserved + "/signed-out"
+	backChannelPath = reserved + "/backchannel-logout"
+	stylePath       = reserved + "/style.css"
+	logoPath        = reserved + "/logo"
+)
+
+// LoginPath is where a browser without a session goes, with ?return=PATH.
+const LoginPath = loginPath
+
+func (m *Manager) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+loginPath, m.login)
+	mux.HandleFunc("GET "+callbackPath, m.callback)
+	mux.HandleFunc("GET "+logoutPath, m.logoutForm)
+	mux.HandleFunc("POST "+logoutPath, m.logout)
+	mux.HandleFunc("GET "+signedOutPath, m.signedOut)
+	mux.HandleFunc("POST "+backChannelPath, m.backChannel)
+	mux.HandleFunc("GET "+stylePath, m.style)
+	mux.HandleFunc("GET "+logoPath, m.logo)
+	return mux
+}
+
+// visit is what a handler knows of a request beside the request: host as the
+// proxy checked it, and the id to quote.
+type visit struct{ host, trace string }
+
+type visitKey struct{}
+
+// Serve answers for everything below /.vaultspan/. host is the request's host,
+// which the caller has found to be one of ours.
+func (m *Manager) Serve(w http.ResponseWriter, r *http.Request, host, trace string) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer") // codes and states are in our URLs
+	h.Set("X-Content-Type-Options", "nosniff")
+	if _, known := m.origins[host]; !known && r.URL.Path != backChannelPath {
+		m.fail(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, visit{host, trace})), elsewhere(m.theme.origin))
+		return
+	}
+	m.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, visit{host, trace})))
+}
+
+func visitOf(r *http.Request) visit { v, _ := r.Context().Value(visitKey{}).(visit); return v }
+
+// login sends a browser to the provider, or asks to which.
+func (m *Manager) login(w http.ResponseWriter, r *http.Request) {
+	// A login inside a frame is one that nobody sees (ASVS 7.6.2).
+	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
+		m.fail(w, r, framed)
+		return
+	}
+	query := r.URL.Query()
+	back := returnTo(query.Get("return"))
+	if m.circling(r, back) {
+		m.logger.WarnContext(r.Context(), "a browser logs in again and again: its cookies are lost, or its sessions end at once", "host", visitOf(r).host)
+		m.fail(w, r, circling)
+		return
+	}
+	client := m.choose(query.Get("issuer"))
+	if client == nil {
+		m.chooser(w, r, back)
+		return
+	}
+	host := visitOf(r).host
+	s := authn.Secrets{State: random(), Nonce: random(), Verifier: random()}
+	to, err := client.Begin(r.Context(), m.origins[host]+callbackPath, s)
+	if err != nil {
+		m.failed(w, r, err)
+		return
+	}
+	f := flow{Issuer: client.Name(), Host: host, Return: back, Nonce: s.Nonce, Verifier: s.Verifier, Began: m.now()}
+	if err := m.remember(w, r, s.State, f); err != nil {
+		m.failed(w, r, err)
+		return
+	}
+	redirect(w, to)
+}
+
+// choose is the issuer that was named, or the only one.
+func (m *Manager) choose(name string) *authn.Client {
+	if len(m.clients) == 1 && name == "" {
+		return m.clients[0]
+	}
+	if i := slices.IndexFunc(m.clients, func(c *authn.Client) bool { return c.Name() == name }); i >= 0 {
+		return m.clients[i]
+	}
+	return nil
+}
+
+// redirect sends a browser on with a GET, whatever it came with: 307 would send
+// a form's body along (RFC 9700 section 4.12).
+func redirect(w http.ResponseWriter, to string) {
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// callback is where the provider sends the browser back to.
+func (m *Manager) callback(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	for name, values := range query {
+		if len(values) > 1 { // two answers are none (RFC 6749 section 3.1)
+			m.logger.WarnContext(r.Context(), "an authorization response has a parameter twice", "count", len(values), "known", name == "state" || name == "code")
+			m.fail(w, r, unasked)
+			return
+		}
+	}
+	state := query.Get("state")
+	f, ok := m.recall(r, state)
+	if !ok || f.Host != visitOf(r).host {
+		m.fail(w, r, unasked)
+		return
+	}
+	client := m.choose(f.Issuer)
+	if client == nil || client.Name() != f.Issuer {
+		m.fail(w, r, unasked)
+		return
+	}
+	if err := client.CheckIss(query.Get("iss"), query.Has("iss")); err != nil {
+		setCookie(w, flowCookie(state), "", 0)
+		m.failed(w, r, err)
+		return
+	}
+	if query.Has("error") || query.Get("code") == "" {
+		setCookie(w, flowCookie(state), "", 0)
+		m.turnedAway(w, r, f, query.Get("error"))
+		return
+	}
+	if m.already(r, f) { // another tab was faster
+		setCookie(w, flowCookie(state), "", 0)
+		redirect(w, f.Return)
+		return
+	}
+	m.redeem(w, r, client, f, query.Get("code"), state)
+}
+
+// redeem makes a session of a code.
+func (m *Manager) redeem(w http.ResponseWriter, r *http.Request, client *authn.Client, f flow, code, state string) {
+	t, err := client.Redeem(r.Context(), m.origins[f.Host]+callbackPath, code, f.secrets(state))
+	if refusal, ok := errors.AsType[*authn.Error](err); ok && refusal.Reason == authn.Unavailable {
+		m.failed(w, r, err) // the cookie stays: to load the page again may do
+		return
+	}
+	setCookie(w, flowCookie(state), "", 0)
+	if err != nil {
+		m.failed(w, r, err)
+		return
+	}
+	if fresh, err := m.once(r.Context(), "code "+f.Issuer+" "+state); err != nil || !fresh {
+		m.logger.WarnContext(r.Context(), "a login's answer came twice, or cannot be written down", "issuer", f.Issuer)
+		m.fail(w, r, unasked)
+		return
+	}
+	value, err := m.start(r.Context(), t)
+	if err != nil {
+		m.failed(w, r, err)
+		return
+	}
+	m.endReplaced(r)
+	setCookie(w, cookieName, value, -1)
+	m.countRound(w, r, f.Return)
+	redirect(w, f.Return)
+}
+
+// already says whether this browser has a session that is younger than the
+// login: two tabs logged in at once.
+func (m *Manager) already(r *http.Request, f flow) bool {
+	value, present, ambiguous := sessionCookie(r.Header["Cookie"])
+	key, ok := parseID(value)
+	if !present || ambiguous || !ok {
+		return false
+	}
+	l, err := m.find(r.Context(), key)
+	return err == nil && l.Issuer == f.Issuer && l.Created.After(f.Began)
+}
+
+// endReplaced ends the session that a login took the place of: an id from before
+// it is worth nothing after it (session fixation).
+func (m *Manager) endReplaced(r *http.Request) {
+	value, _, ambiguous := sessionCookie(r.Header["Cookie"])
+	if key, ok := parseID(value); ok && !ambiguous {
+		if _, err := m.end(r.Context(), Filter{Handle: m.keys.handle(key)}, WhyReplaced); err != nil {
+			m.logger.WarnContext(r.Context(), "the session before a login could not be ended", "error", err.Error())
+		}
+	}
+}
+
+// once says whether a thing happens for the first time.
+func (m *Manager) once(ctx context.Context, what string) (bool, error) {
+	within, cancel := context.WithTimeout(ctx, 4*budget)
+	defer cancel()
+	return m.store.Once(within, sha256.Sum256([]byte(what)), m.now(), m.now().Add(flowLife))
+}

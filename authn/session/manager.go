@@ -1,0 +1,377 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/vaultspan/vaultspan/authn"
+)
+
+// reserved is where our pages are, on every host that people log in to.
+const reserved = "/.vaultspan"
+
+const (
+	believe    = 2 * time.Second        // an answer of the store
+	budget     = 250 * time.Millisecond // for the store to answer
+	touchEvery = time.Minute
+	maxBelieve = 20000 // sessions remembered at once
+)
+
+// Issuers is where people log in. *authn.Authenticator is it.
+type Issuers interface {
+	Clients() []*authn.Client
+	Logout(ctx context.Context, token string) (authn.Logout, error)
+}
+
+// Change is a session that began or ended.
+type Change struct {
+	Handle  string
+	Issuer  string
+	Subject string
+	Why     string // it ended; empty when it began
+}
+
+// Setup is what a Manager is made of.
+type Setup struct {
+	Config Config // checked: see Config.Check
+	// URL is how callers reach the gateway. People log in on its host.
+	URL *url.URL
+	// Hosts are further hosts that people log in on.
+	Hosts []string
+	// Issuers is required.
+	Issuers Issuers
+	// Store is required. The Manager does not close it.
+	Store Store
+	// Logger is told why somebody could not log in. Default: nobody is.
+	Logger *slog.Logger
+	// OnChange is told of every session that begins or ends here. Default: nobody
+	// is.
+	OnChange func(Change)
+	// Now is the time by which sessions are judged. Default: time.Now.
+	Now func() time.Time
+}
+
+// Manager logs people in and out and says who a session is of.
+type Manager struct {
+	keys     keyring
+	idle     time.Duration
+	absolute time.Duration
+	refresh  time.Duration
+	theme    theme
+	origins  map[string]string // host → origin
+	issuers  Issuers
+	clients  []*authn.Client
+	store    Store
+	logger   *slog.Logger
+	onChange func(Change)
+	now      func() time.Time
+	mux      *http.ServeMux
+	flights  singleflight.Group
+	swept    atomic.Int64 // when, in milliseconds
+
+	mu    sync.Mutex
+	known map[Key]*live
+}
+
+// New returns a Manager. It runs nothing in the background.
+func New(s Setup) (*Manager, error) {
+	if s.Config.Key == nil {
+		return nil, errors.New("sessions.key is missing")
+	}
+	keys, err := parseKeys(s.Config.Key())
+	if err != nil {
+		return nil, fmt.Errorf("sessions.key: %w", err)
+	}
+	m := &Manager{
+		keys:     keyring{keys},
+		idle:     cmp.Or(s.Config.Idle, defaultIdle),
+		absolute: cmp.Or(s.Config.Absolute, defaultAbsolute),
+		refresh:  cmp.Or(s.Config.Refresh, defaultRefresh),
+		origins:  origins(s.URL, s.Hosts),
+		issuers:  s.Issuers,
+		clients:  s.Issuers.Clients(),
+		store:    s.Store,
+		logger:   s.Logger,
+		onChange: s.OnChange,
+		now:      s.Now,
+		known:    map[Key]*live{},
+	}
+	if m.logger == nil {
+		m.logger = slog.New(slog.DiscardHandler)
+	}
+	if m.now == nil {
+		m.now = time.Now
+	}
+	if m.theme, err = newTheme(s.Config.Theme, s.URL); err != nil {
+		return nil, err
+	}
+	m.mux = m.routes()
+	return m, nil
+}
+
+// origins are where people log in, by host: never what a request says.
+func origins(public *url.URL, hosts []string) map[string]string {
+	all := map[string]string{}
+	for _, host := range append([]string{public.Hostname()}, hosts...) {
+		at := host
+		if strings.Contains(host, ":") {
+			at = "[" + host + "]"
+		}
+		if port := public.Port(); port != "" {
+			at += ":" + port
+		}
+		all[strings.ToLower(host)] = public.Scheme + "://" + at
+	}
+	return all
+}
+
+// RedirectURIs are what to register at the issuers, by purpose.
+func RedirectURIs(public *url.URL, hosts []string) (callbacks, signedOut []string) {
+	all := origins(public, hosts)
+	for _, host := range append([]string{public.Hostname()}, hosts...) {
+		origin := all[strings.ToLower(host)]
+		callbacks = append(callbacks, origin+callbackPath)
+		signedOut = append(signedOut, origin+signedOutPath)
+	}
+	return callbacks, signedOut
+}
+
+// live is a session as this node believes it to be. It is not changed once
+// others see it.
+type live struct {
+	Record
+	tokens authn.Tokens
+	read   time.Time
+}
+
+// Identify says who the session on a request speaks for. id names it to Recheck
+// and is empty only if the request has no session cookie at all. An error is an
+// *authn.Error: a session that is over is Revoked, one that never was is Invalid.
+func (m *Manager) Identify(ctx context.Context, cookieFields []string) (id string, identity authn.Identity, err error) {
+	value, present, ambiguous := sessionCookie(cookieFields)
+	if ambiguous {
+		return "*", authn.Identity{}, refuse(authn.Ambiguous, "two session cookies")
+	}
+	if !present {
+		return "", authn.Identity{}, nil
+	}
+	key, ok := parseID(value)
+	if !ok {
+		return "*", authn.Identity{}, refuse(authn.Invalid, "the session cookie is not one of ours")
+	}
+	identity, err = m.Recheck(ctx, hex.EncodeToString(key[:]))
+	return hex.EncodeToString(key[:]), identity, err
+}
+
+// Recheck says who a session that Identify named speaks for by now.
+func (m *Manager) Recheck(ctx context.Context, id string) (authn.Identity, error) {
+	var key Key
+	if n, err := hex.Decode(key[:], []byte(id)); err != nil || n != len(key) {
+		return authn.Identity{}, refuse(authn.Invalid, "not a session")
+	}
+	l, err := m.find(ctx, key)
+	if err != nil {
+		return authn.Identity{}, err
+	}
+	if m.due(l) {
+		if l, err = m.renew(ctx, l); err != nil {
+			return authn.Identity{}, err
+		}
+	}
+	if !m.now().Before(l.tokens.Until) {
+		return authn.Identity{}, refuse(authn.Revoked, "what the issuer vouched for is over, and it cannot be asked")
+	}
+	m.touch(ctx, l)
+	identity := l.tokens.Identity
+	identity.Expires = l.end()
+	return identity, nil
+}
+
+// end is when a session ends if nothing else ends it.
+func (l *live) end() time.Time {
+	if l.tokens.Refresh() == "" && l.tokens.Until.Before(l.Ends) {
+		return l.tokens.Until
+	}
+	return l.Ends
+}
+
+// find returns a session that is not over, from memory if it was read just now.
+func (m *Manager) find(ctx context.Context, key Key) (*live, error) {
+	now := m.now()
+	m.mu.Lock()
+	l := m.known[key]
+	m.mu.Unlock()
+	if l == nil || now.Sub(l.read) >= believe || now.Before(l.read) {
+		var err error
+		if l, err = m.read(ctx, key); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case l.Ended != "":
+		return nil, refuse(authn.Revoked, "the session has ended: "+l.Ended)
+	case !now.Before(l.Ends):
+		return nil, refuse(authn.Revoked, "the session has ended: it is as old as sessions get")
+	case now.Sub(l.Used) >= m.idle:
+		m.end(ctx, Filter{Handle: l.Handle}, WhyIdle)
+		return nil, refuse(authn.Revoked, "the session has ended: nobody used it")
+	}
+	return l, nil
+}
+
+// read asks the store.
+func (m *Manager) read(ctx context.Context, key Key) (*live, error) {
+	began := m.now()
+	within, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	r, err := m.store.Find(within, key)
+	switch {
+	case errors.Is(err, errUnknown):
+		m.forget(key)
+		return nil, refuse(authn.Invalid, "no such session: it is over, or another deployment's")
+	case err != nil:
+		return nil, unreadable(err)
+	}
+	l := &live{Record: r, read: began}
+	if r.Ended == "" {
+		if l.tokens, err = m.open(r); err != nil {
+			return nil, refuse(authn.Invalid, "a session of another key or version")
+		}
+	}
+	m.believe(l)
+	return l, nil
+}
+
+func (m *Manager) believe(l *live) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.known) >= maxBelieve {
+		for key, old := range m.known {
+			if l.read.Sub(old.read) >= believe {
+				delete(m.known, key)
+			}
+		}
+		if len(m.known) >= maxBelieve {
+			clear(m.known)
+		}
+	}
+	m.known[l.Key] = l
+}
+
+func (m *Manager) forget(key Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.known, key)
+}
+
+// touch notes that a session is used. Open streams are use.
+func (m *Manager) touch(ctx context.Context, l *live) {
+	now := m.now()
+	if now.Sub(l.Used) < touchEvery {
+		return
+	}
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
+	defer cancel()
+	if err := m.store.Touch(within, l.Key, now); err != nil {
+		m.logger.WarnContext(ctx, "a session's use could not be noted", "session", l.Handle, "error", err.Error())
+		return
+	}
+	used := *l
+	used.Used = now
+	m.believe(&used)
+}
+
+// start makes a session of a login, and returns its cookie's value.
+func (m *Manager) start(ctx context.Context, t authn.Tokens) (string, error) {
+	value, key := newID()
+	now := m.now()
+	r := Record{
+		Key: key, Handle: m.keys.handle(key), Issuer: t.Identity.Issuer, Subject: t.Identity.Subject, SessionID: t.SessionID,
+		Created: now, Used: now, Ends: now.Add(m.absolute), Refresh: m.nextRefresh(t), Version: 1,
+	}
+	var err error
+	if r.Sealed, err = m.sealed(r, t); err != nil {
+		return "", err
+	}
+	within, cancel := context.WithTimeout(ctx, 4*budget)
+	defer cancel()
+	if err := m.store.Add(within, r); err != nil {
+		return "", unreadable(err)
+	}
+	m.sweep(ctx)
+	m.logger.InfoContext(ctx, "a session began", "session", r.Handle, "issuer", r.Issuer)
+	m.changed(r, "")
+	return value, nil
+}
+
+// nextRefresh is when the issuer is to be asked again: before what it gave runs
+// out, and never when it gave nothing to ask with.
+func (m *Manager) nextRefresh(t authn.Tokens) time.Time {
+	if t.Refresh() == "" {
+		return time.Time{}
+	}
+	next := m.now().Add(m.refresh)
+	if early := t.Until.Add(-30 * time.Second); early.Before(next) {
+		next = early
+	}
+	return next
+}
+
+// end ends sessions, and this node's belief in them.
+func (m *Manager) end(ctx context.Context, f Filter, why string) (int, error) {
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*budget)
+	defer cancel()
+	ended, err := m.store.End(within, f, why)
+	if err != nil {
+		return 0, unreadable(err)
+	}
+	for _, r := range ended {
+		m.forget(r.Key)
+		m.logger.InfoContext(ctx, "a session ended", "session", r.Handle, "issuer", r.Issuer, "why", why)
+		m.changed(r, why)
+	}
+	return len(ended), nil
+}
+
+func (m *Manager) changed(r Record, why string) {
+	if m.onChange != nil {
+		m.onChange(Change{Handle: r.Handle, Issuer: r.Issuer, Subject: r.Subject, Why: why})
+	}
+}
+
+// sweep forgets old sessions, at most once a minute and only as there are new
+// ones.
+func (m *Manager) sweep(ctx context.Context) {
+	now, last := m.now(), m.swept.Load()
+	if now.Sub(time.UnixMilli(last)) < time.Minute || !m.swept.CompareAndSwap(last, now.UnixMilli()) {
+		return
+	}
+	within, cancel := context.WithTimeout(ctx, 4*budget)
+	defer cancel()
+	if err := m.store.Sweep(within, now); err != nil {
+		m.logger.WarnContext(ctx, "old sessions could not be removed", "error", err.Error())
+	}
+}
+
+// refuse builds an error whose text is a constant.
+func refuse(reason authn.Reason, text string) *authn.Error {
+	return authn.SessionError(reason, errors.New(text))
+}
+
+// unreadable says that the store failed. Drivers' errors name files and
+// addresses, never what was stored.
+func unreadable(err error) *authn.Error {
+	return authn.SessionError(authn.NoStore, fmt.Errorf("sessions cannot be read or written: %w", err))
+}

@@ -1,0 +1,254 @@
+package session
+
+import (
+	"bytes"
+	"cmp"
+	_ "embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vaultspan/vaultspan/authn"
+)
+
+//go:embed page.html
+var pageHTML string
+
+//go:embed style.css
+var styleCSS string
+
+var page = template.Must(template.New("page").Parse(pageHTML))
+
+// maxLogo is the most that a logo may hold.
+const maxLogo = 256 << 10
+
+// theme is a Theme made ready.
+type theme struct {
+	name, help string
+	origin     string // url's
+	css        []byte
+	logo       []byte
+	logoType   string
+}
+
+func newTheme(t Theme, public *url.URL) (theme, error) {
+	ready := theme{
+		name: cmp.Or(t.Name, public.Hostname()), help: t.Help, origin: public.Scheme + "://" + public.Host,
+		css: []byte(strings.ReplaceAll(styleCSS, defaultColour, cmp.Or(t.Colour, defaultColour))),
+	}
+	if t.Logo == "" {
+		return ready, nil
+	}
+	text, err := os.ReadFile(t.Logo)
+	if err != nil {
+		return theme{}, fmt.Errorf("sessions.theme.logo: %w", err)
+	}
+	if len(text) > maxLogo {
+		return theme{}, errors.New("sessions.theme.logo: larger than 256KiB")
+	}
+	ready.logo, ready.logoType = text, logoType(t.Logo)
+	return ready, nil
+}
+
+func logoType(name string) string {
+	return map[string]string{".png": "image/png", ".svg": "image/svg+xml"}[strings.ToLower(filepath.Ext(name))]
+}
+
+// view is what a page shows.
+type view struct {
+	Name, Logo, Title string
+	Text              []string
+	Choices           []choice
+	Button            string // of a form that is posted to Action
+	Action            string
+	Link, LinkText    string
+	Trace             string
+}
+
+type choice struct{ Title, Link string }
+
+// show writes a page. It needs no script, cannot be framed, and loads nothing
+// from elsewhere.
+func (m *Manager) show(w http.ResponseWriter, r *http.Request, status int, v view) {
+	v.Name = m.theme.name
+	if m.theme.logo != nil {
+		v.Logo = logoPath
+	}
+	var text bytes.Buffer
+	if err := page.Execute(&text, v); err != nil { // unreachable: strings
+		http.Error(w, v.Title, status)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action "+m.formAction()+"; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		w.Write(text.Bytes())
+	}
+}
+
+// formAction are where our one form may lead: here, and on to a provider's
+// logout, since browsers hold redirects to it too.
+func (m *Manager) formAction() string {
+	sources := []string{"'self'"}
+	for _, c := range m.clients {
+		if u, err := url.Parse(c.EndSession("", "")); err == nil && u.Host != "" {
+			sources = append(sources, u.Scheme+"://"+u.Host)
+		}
+	}
+	slices.Sort(sources)
+	return strings.Join(slices.Compact(sources), " ")
+}
+
+func (m *Manager) style(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "max-age=300")
+	w.Write(m.theme.css)
+}
+
+func (m *Manager) logo(w http.ResponseWriter, r *http.Request) {
+	if m.theme.logo == nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", m.theme.logoType)
+	w.Header().Set("Cache-Control", "max-age=300")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox") // an SVG is a document
+	w.Write(m.theme.logo)
+}
+
+// chooser lists the issuers.
+func (m *Manager) chooser(w http.ResponseWriter, r *http.Request, back string) {
+	if len(m.clients) == 0 {
+		m.fail(w, r, notHere)
+		return
+	}
+	v := view{Title: "Sign in", Text: []string{"Choose where to sign in."}}
+	for _, c := range m.clients {
+		v.Choices = append(v.Choices, choice{c.Title(), loginPath + "?" + url.Values{"issuer": {c.Name()}, "return": {back}}.Encode()})
+	}
+	m.show(w, r, http.StatusOK, v)
+}
+
+func (m *Manager) logoutForm(w http.ResponseWriter, r *http.Request) {
+	m.show(w, r, http.StatusOK, view{Title: "Sign out", Text: []string{"You will need to sign in again to come back."}, Button: "Sign out", Action: logoutPath})
+}
+
+func (m *Manager) signedOut(w http.ResponseWriter, r *http.Request) {
+	m.show(w, r, http.StatusOK, view{Title: "You are signed out", Link: loginPath, LinkText: "Sign in again"})
+}
+
+// failure is what went wrong, for the person.
+type failure struct {
+	status int
+	title  string
+	text   []string
+	again  bool // offer to sign in
+}
+
+var (
+	unasked = failure{400, "This sign-in cannot be finished", []string{
+		"It was not begun in this browser, was finished already, or took longer than ten minutes.",
+		"If your browser blocks cookies, allow them for this site.",
+	}, true}
+	framed    = failure{403, "Open this page by itself", []string{"Nobody signs in inside another page."}, false}
+	crossSite = failure{403, "Sign out here", []string{"Another site asked to sign you out. Nothing happened."}, false}
+	circling  = failure{400, "Signing in does not work", []string{
+		"You have signed in three times within a minute, and were asked again each time.",
+		"If your browser blocks cookies, allow them for this site. If your device's clock is wrong, set it.",
+	}, false}
+	notHere    = failure{404, "There is nothing to sign in to", []string{"No issuer is configured for people to sign in at."}, false}
+	turnedAway = failure{403, "You were not signed in", []string{"The sign-in was cancelled or refused where you sign in."}, true}
+	noProvider = failure{503, "Signing in does not work at the moment", []string{
+		"Where you sign in could not be reached, or answered with an error. Load this page again in a minute.",
+	}, true}
+	noStore     = failure{503, "Signing in does not work at the moment", []string{"Sessions cannot be stored. Try again in a minute."}, true}
+	badProvider = failure{502, "You were not signed in", []string{
+		"The answer from where you sign in was not accepted.", "An operator finds the reason in the log, by the id below.",
+	}, true}
+)
+
+func elsewhere(origin string) failure {
+	return failure{404, "Nobody signs in here", []string{"Sign in at " + origin + "."}, false}
+}
+
+// fail shows what went wrong.
+func (m *Manager) fail(w http.ResponseWriter, r *http.Request, f failure) {
+	v := view{Title: f.title, Text: f.text, Trace: visitOf(r).trace}
+	if f.again {
+		v.Link, v.LinkText = loginPath, "Try again"
+	}
+	m.show(w, r, f.status, v)
+}
+
+// failed logs an error and shows what it means. Its text is the operator's.
+func (m *Manager) failed(w http.ResponseWriter, r *http.Request, err error) {
+	f := badProvider
+	if refusal, ok := errors.AsType[*authn.Error](err); ok {
+		switch refusal.Reason {
+		case authn.Unavailable:
+			f = noProvider
+		case authn.NoStore:
+			f = noStore
+		case authn.Refused:
+			f = unasked // the code was used, or is too old
+		}
+	}
+	m.logger.WarnContext(r.Context(), "somebody could not sign in", "request", visitOf(r).trace, "error", err.Error())
+	m.fail(w, r, f)
+}
+
+// answers are the codes of RFC 6749 section 4.1.2.1 and OpenID Connect Core
+// section 3.1.2.6. A provider's own words are not shown or logged: whoever
+// makes the link chooses them.
+var answers = []string{
+	"access_denied", "invalid_request", "unauthorized_client", "unsupported_response_type", "invalid_scope", "server_error",
+	"temporarily_unavailable", "interaction_required", "login_required", "account_selection_required", "consent_required",
+}
+
+// turnedAway answers an authorization response that is an error.
+func (m *Manager) turnedAway(w http.ResponseWriter, r *http.Request, f flow, code string) {
+	if !slices.Contains(answers, code) {
+		code = "another error"
+	}
+	m.logger.WarnContext(r.Context(), "an issuer did not log somebody in", "issuer", f.Issuer, "answer", code, "request", visitOf(r).trace)
+	switch code {
+	case "server_error", "temporarily_unavailable":
+		m.fail(w, r, noProvider)
+	case "access_denied", "interaction_required", "login_required", "account_selection_required", "consent_required":
+		m.fail(w, r, turnedAway)
+	default:
+		m.fail(w, r, badProvider)
+	}
+}
+
+// Page shows why a request was refused, on a route for people. reason is the
+// policy's; it may be empty.
+func (m *Manager) Page(w http.ResponseWriter, r *http.Request, status int, title, reason, trace string) {
+	v := view{Title: title, Trace: trace}
+	if title != "" {
+		v.Title = strings.ToUpper(title[:1]) + title[1:]
+	}
+	if reason != "" {
+		v.Text = append(v.Text, reason)
+	}
+	switch status {
+	case http.StatusForbidden:
+		v.Text = append(v.Text, cmp.Or(m.theme.help, "To ask for access, quote the id below to an operator."))
+		v.Link, v.LinkText = logoutPath, "Sign in as somebody else"
+	case http.StatusUnauthorized:
+		v.Link, v.LinkText = loginPath, "Sign in"
+	}
+	m.show(w, r, status, v)
+}
