@@ -30,6 +30,9 @@ func (r Route) wears() bool { return r.Secret != "" || len(r.Secrets) > 0 }
 
 // checkCredential reports contradictions of secret, inject and allow.
 func (r Route) checkCredential(report func(path, problem string)) {
+	if r.Session && r.Allow.Open() {
+		report("session", "allow: anyone asks nobody who they are: list roles, or remove session")
+	}
 	switch {
 	case !r.wears() && len(r.Allow) == 0:
 		report("", "a route has secret, allow: [role], or both: as it stands nobody may use it (write allow: anyone if that is meant)")

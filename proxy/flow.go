@@ -111,6 +111,9 @@ func (f *flow) release() {
 // that follows exp is good for one interval.
 func (f *flow) nextCheck() time.Duration {
 	every := f.x.gateway.recheck()
+	if f.x.session != "" {
+		every = min(every, recheckSession)
+	}
 	if left := time.Until(f.x.identity.Expires); left > 0 {
 		return min(every, left)
 	}
@@ -139,15 +142,24 @@ func (x *exchange) stillAllowed() (cause error) {
 			cause = cut{policyError}
 		}
 	}()
-	if !time.Now().Before(x.identity.Expires) {
+	now, identity := x.gateway.settings.Load(), x.identity
+	if x.session != "" {
+		if now.Sessions == nil {
+			return cut{sessionRevoked}
+		}
+		var err error
+		if identity, err = now.Sessions.Recheck(x.ctx, x.session); err != nil {
+			return cut{fromSession(err).Refusal}
+		}
+	}
+	if !time.Now().Before(identity.Expires) {
 		return cut{tokenExpired}
 	}
-	now := x.gateway.settings.Load()
 	route := now.table.byName[x.route.Name]
 	if route == nil || route.closed != nil || route.destination != x.route.destination {
 		return cut{routeClosed}
 	}
-	decision, err := now.Policy.Decide(x.ctx, x.policyInput(route))
+	decision, err := now.Policy.Decide(x.ctx, x.policyInput(identity, route))
 	switch {
 	case err != nil:
 		return cut{policyError}

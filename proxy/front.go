@@ -117,7 +117,8 @@ func (x *exchange) originAllowed() bool {
 		return false
 	}
 	own := url.URL{Scheme: x.settings.URL.Scheme, Host: x.settings.URL.Host}
-	return origins[0] == own.String() || slices.Contains(x.route.Origins, origins[0])
+	here := url.URL{Scheme: own.Scheme, Host: x.authority} // people are on the route's own host
+	return origins[0] == own.String() || x.route.Session && origins[0] == here.String() || slices.Contains(x.route.Origins, origins[0])
 }
 
 // match is step 2: it finds the route, and what the route says of the request

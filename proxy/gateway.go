@@ -29,6 +29,7 @@ type Settings struct {
 	Authenticator  Authenticator
 	Policy         Decider
 	Vaults         map[string]Vault // by name
+	Sessions       Sessions         // nil: nobody logs in
 
 	table *table
 }

@@ -33,13 +33,14 @@ type route struct {
 	destination vault.Destination
 	private     bool // the upstream is on loopback or in a private range
 	headers     headerPolicy
-	pool        *pool                     // nil where there is
-	certified   *certified                // connections with the credential on them
-	tokens      *pool                     // to where the secret is exchanged for a token; nil: it is worn
-	templates   map[string]vault.Template // of its secrets, those that are another for each caller
-	inflight    *atomic.Int64             // shared with the route of that name in later settings
-	measured    metric.MeasurementOption  // the route, on metrics
-	closed      error                     // why the route serves nobody, or nil
+	guard       *http.CrossOriginProtection // of requests that a session speaks for
+	pool        *pool                       // nil where there is
+	certified   *certified                  // connections with the credential on them
+	tokens      *pool                       // to where the secret is exchanged for a token; nil: it is worn
+	templates   map[string]vault.Template   // of its secrets, those that are another for each caller
+	inflight    *atomic.Int64               // shared with the route of that name in later settings
+	measured    metric.MeasurementOption    // the route, on metrics
+	closed      error                       // why the route serves nobody, or nil
 }
 
 // ServeHTTP makes a route a handler so that a ServeMux can find it. The mux
@@ -94,7 +95,7 @@ func (t *table) answerFor(public *url.URL) {
 // find returns the route of a host and a decoded path, or nil. Redirects and
 // not-found pages of the mux are not routes.
 func (t *table) find(host, path string) *route {
-	if path == reserved || strings.HasPrefix(path, reserved+"/") {
+	if isReserved(path) {
 		return nil
 	}
 	handler, _ := t.mux.Handler(&http.Request{Method: http.MethodGet, Host: host, URL: &url.URL{Path: path}})
@@ -189,6 +190,9 @@ func compile(config Route, closed error) (*route, error) {
 	r.Timeouts.Response = cmp.Or(config.Timeouts.Response, 60*time.Second)
 	r.Timeouts.Idle = cmp.Or(config.Timeouts.Idle, 5*time.Minute)
 	r.headers = newHeaderPolicy(config)
+	if r.guard, err = newGuard(config.Origins); err != nil {
+		return nil, fmt.Errorf("origins: %w", err)
+	}
 	open, err := newUpstreamPool(r)
 	switch {
 	case err != nil:

@@ -52,6 +52,7 @@ type exchange struct {
 	route    *route
 	admitted bool // counted in route.inflight
 	identity authn.Identity
+	session  string // names the browser session that says so, if one does
 	decision policy.Decision
 	vault    Vault // of the granted secret
 	lease    *vault.Lease
@@ -78,6 +79,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (x *exchange) serve() *refused {
 	for _, step := range []func() *refused{
 		x.front,
+		x.own,
 		x.match,
 		x.authenticate,
 		x.decide,
@@ -86,7 +88,11 @@ func (x *exchange) serve() *refused {
 		x.mint,
 		x.record,
 	} {
-		if refused := step(); refused != nil {
+		switch refused := step(); refused {
+		case nil:
+		case answered:
+			return nil
+		default:
 			return x.ended(refused)
 		}
 	}
@@ -163,20 +169,13 @@ func (x *exchange) authenticate() *refused {
 	}
 	ctx, span := x.start(attr.SpanAuthenticate)
 	defer span.End()
-	bearer, refused := token(x.in.Header, x.route.TokenFrom)
+	identity, refused := x.identify(ctx, x.route.TokenFrom, x.route.Session)
 	if refused != nil {
 		return refused
 	}
-	if bearer == "" {
-		return noCredentials.because("")
-	}
-	identity, err := x.settings.Authenticator.Bearer(ctx, bearer)
-	if err != nil {
-		return fromAuthn(err)
-	}
 	x.identity = identity
 	if !span.IsRecording() {
-		return nil
+		return x.guarded()
 	}
 	span.SetAttributes(
 		attr.IdentityIssuer.String(identity.Issuer),
@@ -187,7 +186,7 @@ func (x *exchange) authenticate() *refused {
 		span.SetAttributes(attr.IdentityActor.String(x.gateway.UserID(identity.Issuer, identity.Actors[0])))
 	}
 	x.span.SetAttributes(attr.UserID.String(x.gateway.UserID(identity.Issuer, identity.Subject)))
-	return nil
+	return x.guarded()
 }
 
 // decide is step 4. A route open to anyone has no decision to make: it has no
@@ -198,7 +197,7 @@ func (x *exchange) decide() *refused {
 	}
 	ctx, span := x.start(attr.SpanDecide)
 	defer span.End()
-	decision, err := x.settings.Policy.Decide(ctx, x.policyInput(x.route))
+	decision, err := x.settings.Policy.Decide(ctx, x.policyInput(x.identity, x.route))
 	if err != nil {
 		return policyError.from(err)
 	}
@@ -282,6 +281,9 @@ func (x *exchange) refuse(r *refused) {
 	}
 	if r.Code == clientAbort.Code || x.out.started() {
 		panic(http.ErrAbortHandler) // never a clean end to what is not whole
+	}
+	if x.forPeople(r) {
+		return
 	}
 	r.write(x.out, x.in.Method, x.trace)
 }

@@ -24,12 +24,12 @@ import (
 // values is listed here, field by field.
 
 // policyInput is what Rego sees of the request on a route: its own, or what a
-// reload has made of it.
-func (x *exchange) policyInput(r *route) policy.Input {
+// reload has made of it. The same goes for the identity.
+func (x *exchange) policyInput(identity authn.Identity, r *route) policy.Input {
 	return policy.Input{
 		Identity: policy.IdentityInput{
-			Issuer: x.identity.Issuer, Subject: x.identity.Subject, Kind: string(x.identity.Kind), Email: x.identity.Email,
-			Groups: x.identity.Groups, Roles: x.identity.Roles, Claims: x.identity.Claims, Actors: x.identity.Actors,
+			Issuer: identity.Issuer, Subject: identity.Subject, Kind: string(identity.Kind), Email: identity.Email,
+			Groups: identity.Groups, Roles: identity.Roles, Claims: identity.Claims, Actors: identity.Actors,
 		},
 		Route: policy.RouteInput{Name: r.Name, Secrets: r.Candidates(), Allow: r.Allow, Tags: r.Tags},
 		Request: policy.RequestInput{

@@ -30,9 +30,11 @@ var (
 	tokenExpired         = Refusal{401, "token-expired", "the token has expired"}
 	tokenInvalid         = Refusal{401, "token-invalid", "the token was not accepted"}
 	issuerUnknown        = Refusal{401, "issuer-unknown", "the token's issuer is not one of ours"}
+	sessionRevoked       = Refusal{401, "session-revoked", "the session has ended: sign in again"}
 	denied               = Refusal{403, "denied", "policy does not allow this request"}
 	secretNotBound       = Refusal{403, "secret-not-bound", "the credential is not bound to this destination"}
-	originDenied         = Refusal{403, "origin-denied", "this web origin may not open a connection here"}
+	originDenied         = Refusal{403, "origin-denied", "this web origin may not do that here"}
+	tlsRequired          = Refusal{403, "tls-required", "people sign in over TLS only"}
 	noRoute              = Refusal{404, "no-route", "no route matches"}
 	methodNotAllowed     = Refusal{405, "method-not-allowed", "the route does not take this method"}
 	callerTimeout        = Refusal{408, "caller-timeout", "the caller did not send or take the bytes in time"}
@@ -53,6 +55,7 @@ var (
 	vaultUnavailable     = Refusal{503, "vault-unavailable", "the vault cannot be relied on right now"}
 	tokenUnavailable     = Refusal{503, "token-unavailable", "a token for the upstream cannot be had right now"}
 	issuerUnavailable    = Refusal{503, "issuer-unavailable", "the token's issuer cannot be reached to check it"}
+	sessionUnavailable   = Refusal{503, "session-unavailable", "sessions cannot be read right now"}
 	routeClosed          = Refusal{503, "route-closed", "the route is closed by a configuration problem"}
 	draining             = Refusal{503, "draining", "the gateway is shutting down"}
 	overloaded           = Refusal{503, "overloaded", "the route has too many requests in flight"}
@@ -64,12 +67,12 @@ var (
 func Refusals() []Refusal {
 	return []Refusal{
 		targetNoncanonical, authorityMismatch, ambiguousCredentials, malformedToken, malformedBody, upgradeUnsupported, parameterReserved, payloadUnsignable,
-		noCredentials, tokenExpired, tokenInvalid, issuerUnknown,
-		denied, secretNotBound, originDenied,
+		noCredentials, tokenExpired, tokenInvalid, issuerUnknown, sessionRevoked,
+		denied, secretNotBound, originDenied, tlsRequired,
 		noRoute, methodNotAllowed, callerTimeout, bodyTooLarge, expectationFailed, misdirected, headersTooLarge,
 		internalError,
 		noCredential, upstreamForbidden, upstreamTLS, upstreamReset, upstreamUnreachable, upstreamInvalid, secretReflected,
-		auditUnavailable, policyError, vaultUnavailable, tokenUnavailable, issuerUnavailable, routeClosed, draining, overloaded,
+		auditUnavailable, policyError, vaultUnavailable, tokenUnavailable, issuerUnavailable, sessionUnavailable, routeClosed, draining, overloaded,
 		upstreamTimeout,
 	}
 }
@@ -134,7 +137,7 @@ func (r *refused) write(w http.ResponseWriter, method, traceID string) {
 func (r *refused) challenge() string {
 	const realm = `Bearer realm="vaultspan"`
 	switch r.Code {
-	case noCredentials.Code:
+	case noCredentials.Code, sessionRevoked.Code:
 		return realm
 	case tokenExpired.Code, tokenInvalid.Code, issuerUnknown.Code:
 		return realm + `, error="invalid_token", error_description="` + r.Title + `"`

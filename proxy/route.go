@@ -93,7 +93,12 @@ type Route struct {
 	// MaxInflight is how many requests may be under way at once; more are
 	// refused. Default: 1000.
 	MaxInflight int `yaml:"max_inflight"`
-	// Origins lists the web origins that may open a WebSocket, besides url's.
+	// Session lets people with a browser in too: who is not logged in is sent to
+	// log in at an issuer that has a login, and then is whom its ID token says.
+	// Bearer tokens go on working. Default: false.
+	Session bool `yaml:"session"`
+	// Origins lists the web origins that may open a WebSocket, besides url's, and,
+	// with session, send requests that change something.
 	Origins []string `yaml:"origins"`
 	// Trace says whether the upstream receives a traceparent: propagate or none.
 	// Default: propagate to loopback and private upstreams, none to others.
@@ -266,7 +271,7 @@ func (r Route) checkPattern(pattern string) error {
 		return fmt.Errorf("%q is not a pattern: write [host]/path without a method", pattern)
 	case host != strings.ToLower(host) || strings.HasSuffix(host, ".") || strings.Contains(host, ":"):
 		return fmt.Errorf("the host of %q must be in lower case, without a port and without a final dot", pattern)
-	case path == reserved || strings.HasPrefix(path, reserved+"/"):
+	case isReserved(path):
 		return fmt.Errorf("%s is reserved for vaultspan itself", reserved)
 	case r.Strip != "" && path != r.Strip && !strings.HasPrefix(path, strings.TrimSuffix(r.Strip, "/")+"/"):
 		return fmt.Errorf("strip %q is not a prefix of %q at a segment boundary", r.Strip, pattern)

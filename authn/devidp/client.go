@@ -15,7 +15,7 @@ type client struct {
 
 func (c client) GetID() string                    { return c.ID }
 func (c client) RedirectURIs() []string           { return c.Client.RedirectURIs }
-func (c client) PostLogoutRedirectURIs() []string { return nil }
+func (c client) PostLogoutRedirectURIs() []string { return c.Client.PostLogoutRedirectURIs }
 func (c client) ResponseTypes() []oidc.ResponseType {
 	return []oidc.ResponseType{oidc.ResponseTypeCode}
 }

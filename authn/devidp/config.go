@@ -56,6 +56,9 @@ type Client struct {
 	// RedirectURIs, when given, let people log in to the client. A public
 	// client's loopback URI matches with any port (RFC 8252 section 7.3).
 	RedirectURIs []string
+	// PostLogoutRedirectURIs, when given, let a logout at the end_session endpoint
+	// lead back to the client.
+	PostLogoutRedirectURIs []string
 	// ActsFor names the people this client may exchange tokens of, to act for
 	// them (RFC 8693).
 	ActsFor []string
