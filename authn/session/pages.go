@@ -25,8 +25,8 @@ var styleCSS string
 
 var page = template.Must(template.New("page").Parse(pageHTML))
 
-// maxLogo is the most that a logo may hold.
-const maxLogo = 256 << 10
+// MaxLogo is the most bytes that a logo may have.
+const MaxLogo = 256 << 10
 
 // theme is a Theme made ready.
 type theme struct {
@@ -49,7 +49,7 @@ func newTheme(t Theme, public *url.URL) (theme, error) {
 	if err != nil {
 		return theme{}, fmt.Errorf("sessions.theme.logo: %w", err)
 	}
-	if len(text) > maxLogo {
+	if len(text) > MaxLogo {
 		return theme{}, errors.New("sessions.theme.logo: larger than 256KiB")
 	}
 	ready.logo, ready.logoType = text, logoType(t.Logo)

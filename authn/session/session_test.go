@@ -475,3 +475,6 @@ func TestNothingLeaks(t *testing.T) {
 		t.Error("an empty filter revoked everybody")
 	}
 }
+
+// believed is how long a node takes an answer of the store for true.
+const believed = 2 * time.Second
