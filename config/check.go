@@ -30,6 +30,7 @@ func (c *Config) check(secretFiles map[string]string) {
 	c.checkRoutes(report)
 	c.checkPeople(report)
 	c.checkKeys(secretFiles, report)
+	c.checkSessions(report)
 }
 
 // related says whether one path is the other, or above it.

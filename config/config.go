@@ -28,6 +28,7 @@ import (
 
 	"github.com/vaultspan/vaultspan/audit"
 	"github.com/vaultspan/vaultspan/authn"
+	"github.com/vaultspan/vaultspan/authn/session"
 	"github.com/vaultspan/vaultspan/policy"
 	"github.com/vaultspan/vaultspan/proxy"
 	"github.com/vaultspan/vaultspan/telemetry"
@@ -62,6 +63,9 @@ type Config struct {
 	// Issuers are the OpenID providers whose tokens are accepted. Required
 	// unless every route is open to anyone.
 	Issuers []authn.IssuerConfig `yaml:"issuers"`
+	// Sessions is how people who log in with a browser stay logged in, on routes
+	// that say session: true.
+	Sessions session.Config `yaml:"sessions"`
 	// Vaults are the machine accounts, one for each environment, by the name
 	// that collections begin with.
 	Vaults map[string]vault.Config `yaml:"vaults"`

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vaultspan/vaultspan/authn/session"
 	"github.com/vaultspan/vaultspan/policy"
 )
 
@@ -21,7 +22,10 @@ func (c *Config) complete(dir string) {
 	if c.Admin.Listen == "" {
 		c.Admin.Listen = "127.0.0.1:9443"
 	}
-	names := []*string{&c.Admin.Socket, &c.TLS.Cert, &c.TLS.Key, &c.Policy.Replace, &c.Audit.Dir, &c.Telemetry.OTLP.CA}
+	if c.Sessions.SQLite == "" && c.Sessions.Redis == nil && c.Audit.Dir != "" && c.people() {
+		c.Sessions.SQLite = filepath.Join(filepath.Dir(absolute(dir, c.Audit.Dir)), "sessions.db")
+	}
+	names := []*string{&c.Sessions.SQLite, &c.Sessions.Theme.Logo, &c.Admin.Socket, &c.TLS.Cert, &c.TLS.Key, &c.Policy.Replace, &c.Audit.Dir, &c.Telemetry.OTLP.CA}
 	for i := range c.Issuers {
 		names = append(names, &c.Issuers[i].CA)
 	}
@@ -58,6 +62,12 @@ func (c *Config) checkFiles(report func(path, problem string)) {
 	}
 	for name, v := range c.Vaults {
 		c.checkAuthorities("vaults."+name+".bitwarden.ca", v.Bitwarden.CA, report)
+	}
+	if logo := c.Sessions.Theme.Logo; logo != "" {
+		c.files = append(c.files, logo)
+		if _, err := readFile(logo, session.MaxLogo); err != nil {
+			report("sessions.theme.logo", filepath.Base(logo)+": "+err.Error())
+		}
 	}
 	c.checkCertificate(report)
 

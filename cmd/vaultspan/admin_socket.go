@@ -22,6 +22,8 @@ import (
 func (s *server) operators(i *instance) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /secrets", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, secretsOf(i.serving.Load())) })
+	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, r *http.Request) { listSessions(w, r, i.serving.Load().sessions) })
+	mux.HandleFunc("DELETE /sessions", func(w http.ResponseWriter, r *http.Request) { revokeSessions(w, r, i.serving.Load().sessions) })
 	return mux
 }
 

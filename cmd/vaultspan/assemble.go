@@ -19,6 +19,7 @@ import (
 
 	"github.com/vaultspan/vaultspan/audit"
 	"github.com/vaultspan/vaultspan/authn"
+	"github.com/vaultspan/vaultspan/authn/session"
 	"github.com/vaultspan/vaultspan/config"
 	"github.com/vaultspan/vaultspan/policy"
 	"github.com/vaultspan/vaultspan/proxy"
@@ -36,6 +37,7 @@ type instance struct {
 	meter   metric.MeterProvider
 	budgets *bitwarden.Budgets
 
+	store          session.Store // of the people who are logged in; nil before the first route for people
 	fingerprintKey func() string
 	current        *parts                // by the goroutine that applies
 	serving        atomic.Pointer[parts] // the same, for everybody else
@@ -47,6 +49,7 @@ type parts struct {
 	config        *config.Config
 	generation    uint64 // of its bindings
 	authenticator *authn.Authenticator
+	sessions      *session.Manager // nil: nobody logs in
 	engine        *policy.Engine
 	vaults        map[string]*account
 	left          time.Time // when another took its place
@@ -88,6 +91,10 @@ func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 		Logger: i.logger, Meter: i.meter, Tracer: i.tracer,
 	})
 	if err != nil {
+		return err
+	}
+	if next.sessions, err = i.people(ctx, next); err != nil {
+		next.authenticator.Close()
 		return err
 	}
 	var opened []*account
@@ -238,6 +245,11 @@ func (i *instance) close() {
 		a.close()
 	}
 	i.current.authenticator.Close()
+	if i.store != nil {
+		if err := i.store.Close(); err != nil {
+			i.logger.Warn("the sessions could not be closed", "error", err.Error())
+		}
+	}
 }
 
 // settings wires the parts for the gateway.
@@ -246,10 +258,14 @@ func (i *instance) settings(p *parts) proxy.Settings {
 	for name, v := range p.vaults {
 		vaults[name] = bound{v.Vault, p.generation}
 	}
-	return proxy.Settings{
+	s := proxy.Settings{
 		URL: publicURL(p.config), TrustedProxies: p.config.TrustedProxies, Routes: p.config.Routes,
 		Authenticator: p.authenticator, Policy: p.engine, Vaults: vaults,
 	}
+	if p.sessions != nil { // a nil pointer in an interface is not nil
+		s.Sessions = p.sessions
+	}
+	return s
 }
 
 // bound is a vault as one configuration binds it.

@@ -76,6 +76,7 @@ func restartFor(was, is *config.Config) []string {
 		"tls":          (was.TLS.Cert == "") != (is.TLS.Cert == ""),
 		"audit":        was.Audit.Dir != is.Audit.Dir || was.Audit.Mode != is.Audit.Mode || was.Audit.Wait != is.Audit.Wait || was.Audit.SegmentSize != is.Audit.SegmentSize,
 		"audit.key":    was.Audit.Key() != is.Audit.Key(),
+		"sessions":     sessionsAt(was) != sessionsAt(is),
 		"telemetry":    was.Telemetry.OTLP.Endpoint != is.Telemetry.OTLP.Endpoint || was.Telemetry.Sample != is.Telemetry.Sample,
 	} {
 		if differs {

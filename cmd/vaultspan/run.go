@@ -44,7 +44,7 @@ Start with:
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(p.initCommand(), p.serveCommand(), p.checkCommand(), p.demoCommand(), p.devCommand(), p.auditCommand(), p.secretsCommand(), p.healthCommand(), p.schemaCommand(), p.versionCommand())
+	root.AddCommand(p.initCommand(), p.serveCommand(), p.checkCommand(), p.demoCommand(), p.devCommand(), p.auditCommand(), p.secretsCommand(), p.sessionsCommand(), p.healthCommand(), p.schemaCommand(), p.versionCommand())
 	return root.ExecuteContext(ctx)
 }
 

@@ -47,7 +47,7 @@ const (
 const (
 	IdentityIssuer = attribute.Key("vaultspan.identity.issuer") // the issuer's name in the configuration
 	IdentityKind   = attribute.Key("vaultspan.identity.kind")   // human, workload or agent
-	IdentityMethod = attribute.Key("vaultspan.identity.method") // how it was proven: bearer
+	IdentityMethod = attribute.Key("vaultspan.identity.method") // how it was proven: bearer or session
 	IdentityActor  = attribute.Key("vaultspan.identity.actor")  // spans only: who acts for the user (pseudonymous like UserID)
 )
 

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/vaultspan/vaultspan/audit"
+	"github.com/vaultspan/vaultspan/authn/session"
+	"github.com/vaultspan/vaultspan/config"
+	"github.com/vaultspan/vaultspan/proxy"
+)
+
+// people makes what logs people in, or nil when no route is for them. The store
+// is opened once and outlives reloads.
+func (i *instance) people(ctx context.Context, p *parts) (*session.Manager, error) {
+	if !hasPeople(p.config) {
+		return nil, nil
+	}
+	if i.store == nil {
+		store, err := openSessions(ctx, p.config.Sessions)
+		if err != nil {
+			return nil, err
+		}
+		i.store = store
+	}
+	return session.New(session.Setup{
+		Config: p.config.Sessions, URL: publicURL(p.config), Hosts: p.config.SessionHosts(),
+		Issuers: p.authenticator, Store: i.store, Logger: i.logger, OnChange: i.sessionChanged,
+	})
+}
+
+// openSessions opens the store that a configuration names.
+func openSessions(ctx context.Context, c session.Config) (session.Store, error) {
+	if c.Redis != nil {
+		return session.OpenRedis(c.Redis())
+	}
+	return session.OpenSQLite(ctx, c.SQLite)
+}
+
+// sessionChanged writes down that somebody logged in, or that a session ended.
+func (i *instance) sessionChanged(c session.Change) {
+	detail := "session " + c.Handle + " began"
+	if c.Why != "" {
+		detail = "session " + c.Handle + " ended: " + c.Why
+	}
+	i.log.Change(audit.Event{Code: "session", Issuer: c.Issuer, Subject: c.Subject, Detail: detail})
+}
+
+func hasPeople(cfg *config.Config) bool {
+	return slices.ContainsFunc(cfg.Routes, func(r proxy.Route) bool { return r.Session })
+}
+
+// sessionsAt is where a configuration keeps sessions.
+func sessionsAt(cfg *config.Config) string {
+	if !hasPeople(cfg) {
+		return ""
+	}
+	if cfg.Sessions.Redis != nil {
+		return cfg.Sessions.Redis()
+	}
+	return cfg.Sessions.SQLite
+}
+
+// printRedirects lists what to register at the issuers that people log in at.
+func printRedirects(w io.Writer, cfg *config.Config) {
+	if !hasPeople(cfg) {
+		return
+	}
+	callbacks, signedOut := session.RedirectURIs(publicURL(cfg), cfg.SessionHosts())
+	for _, issuer := range cfg.Issuers {
+		if issuer.Login.ClientID == "" {
+			continue
+		}
+		fmt.Fprintf(w, "register for client %s of issuer %s:\n", issuer.Login.ClientID, issuer.Name)
+		for _, uri := range callbacks {
+			fmt.Fprintln(w, "  redirect URI             ", uri)
+		}
+		for _, uri := range signedOut {
+			fmt.Fprintln(w, "  post-logout redirect URI ", uri)
+		}
+		fmt.Fprintln(w, "  back-channel logout URI  ", publicURL(cfg).String()+"/.vaultspan/backchannel-logout")
+	}
+}

@@ -1,0 +1,55 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/vaultspan/vaultspan/authn"
+	"github.com/vaultspan/vaultspan/proxy"
+)
+
+// people says whether people log in on some route.
+func (c *Config) people() bool {
+	return slices.ContainsFunc(c.Routes, func(r proxy.Route) bool { return r.Session })
+}
+
+// SessionHosts are the hosts that people log in on, besides url's own.
+func (c *Config) SessionHosts() []string {
+	var hosts []string
+	for _, r := range c.Routes {
+		for _, pattern := range r.Match {
+			if host, _, _ := strings.Cut(pattern, "/"); r.Session && host != "" {
+				hosts = append(hosts, host)
+			}
+		}
+	}
+	slices.Sort(hosts)
+	own := ""
+	if u, err := url.Parse(c.URL); err == nil {
+		own = strings.ToLower(u.Hostname())
+	}
+	return slices.DeleteFunc(slices.Compact(hosts), func(host string) bool { return host == own })
+}
+
+// checkSessions reports what people need to log in, where they may.
+func (c *Config) checkSessions(report func(path, problem string)) {
+	c.Sessions.Check(under("sessions", report))
+	first := slices.IndexFunc(c.Routes, func(r proxy.Route) bool { return r.Session })
+	if first < 0 {
+		return
+	}
+	at := fmt.Sprintf("routes[%d].session", first)
+	if !slices.ContainsFunc(c.Issuers, func(i authn.IssuerConfig) bool { return i.Login.ClientID != "" }) {
+		report(at, "there is no issuer to log in at: add login: {client_id: …} to one")
+	}
+	if c.Sessions.Key == nil {
+		report("sessions.key", "is missing: make one with openssl rand -hex 32 > session.key, and write key: \"${file:session.key}\"")
+	} else if c.Audit.Key != nil && c.Audit.Key() == c.Sessions.Key() || c.FingerprintKey != nil && c.FingerprintKey() == c.Sessions.Key() {
+		report("sessions.key", "is another key too: make one of its own with openssl rand -hex 32")
+	}
+	if u, err := url.Parse(c.URL); c.URL != "" && err == nil && u.Scheme != "https" && !loopback(u.Hostname()) {
+		report("url", "people log in over TLS only: browsers keep our cookies for https, and for loopback")
+	}
+}
