@@ -120,11 +120,11 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	refusal, _ := err.(*authn.Error)
 	switch {
 	case refusal != nil && refusal.Reason == authn.Ambiguous:
-		http.Error(w, "ambiguous", 400)
+		http.Error(w, "ambiguous", http.StatusBadRequest)
 	case refusal != nil && (refusal.Reason == authn.NoStore || refusal.Reason == authn.Unavailable):
-		http.Error(w, err.Error(), 503)
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	case (id == "" || err != nil) && r.Header.Get("Accept") == "application/json":
-		http.Error(w, fmt.Sprint(err), 401)
+		http.Error(w, fmt.Sprint(err), http.StatusUnauthorized)
 	case id == "" || err != nil:
 		http.Redirect(w, r, session.LoginPath+"?"+url.Values{"return": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
 	default:

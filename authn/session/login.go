@@ -38,8 +38,8 @@ func (m *Manager) routes() *http.ServeMux {
 }
 
 // visit is what a handler knows of a request beside the request: host as the
-// proxy checked it, and the id to quote.
-type visit struct{ host, trace string }
+// proxy checked it, the id to quote, and where a login was to lead back to.
+type visit struct{ host, trace, back string }
 
 type visitKey struct{}
 
@@ -51,13 +51,24 @@ func (m *Manager) Serve(w http.ResponseWriter, r *http.Request, host, trace stri
 	h.Set("Referrer-Policy", "no-referrer") // codes and states are in our URLs
 	h.Set("X-Content-Type-Options", "nosniff")
 	if _, known := m.origins[host]; !known && r.URL.Path != backChannelPath {
-		m.fail(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, visit{host, trace})), elsewhere(m.theme.origin))
+		m.fail(w, visiting(r, visit{host: host, trace: trace}), elsewhere(m.theme.origin))
 		return
 	}
-	m.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, visit{host, trace})))
+	m.mux.ServeHTTP(w, visiting(r, visit{host: host, trace: trace}))
+}
+
+func visiting(r *http.Request, v visit) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
 }
 
 func visitOf(r *http.Request) visit { v, _ := r.Context().Value(visitKey{}).(visit); return v }
+
+// towards is the request, with where a login was to lead back to.
+func towards(r *http.Request, back string) *http.Request {
+	v := visitOf(r)
+	v.back = back
+	return visiting(r, v)
+}
 
 // login sends a browser to the provider, or asks to which.
 func (m *Manager) login(w http.ResponseWriter, r *http.Request) {
@@ -68,6 +79,7 @@ func (m *Manager) login(w http.ResponseWriter, r *http.Request) {
 	}
 	query := r.URL.Query()
 	back := returnTo(query.Get("return"))
+	r = towards(r, back)
 	if m.circling(r, back) {
 		m.logger.WarnContext(r.Context(), "a browser logs in again and again: its cookies are lost, or its sessions end at once", "host", visitOf(r).host)
 		m.fail(w, r, circling)
@@ -127,6 +139,7 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request) {
 		m.fail(w, r, unasked)
 		return
 	}
+	r = towards(r, f.Return)
 	client := m.choose(f.Issuer)
 	if client == nil || client.Name() != f.Issuer {
 		m.fail(w, r, unasked)

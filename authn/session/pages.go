@@ -188,6 +188,9 @@ func (m *Manager) fail(w http.ResponseWriter, r *http.Request, f failure) {
 	v := view{Title: f.title, Text: f.text, Trace: visitOf(r).trace}
 	if f.again {
 		v.Link, v.LinkText = loginPath, "Try again"
+		if back := visitOf(r).back; back != "" && back != "/" {
+			v.Link += "?" + url.Values{"return": {back}}.Encode()
+		}
 	}
 	m.show(w, r, f.status, v)
 }

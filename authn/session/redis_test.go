@@ -15,13 +15,13 @@ import (
 // redisServer is a real server on a port of its own, which a test may stop and
 // start again. It keeps nothing when it stops.
 type redisServer struct {
-	t    *testing.T
+	t    testing.TB
 	port string
 	dir  string
 	cmd  *exec.Cmd
 }
 
-func newRedisServer(t *testing.T) *redisServer {
+func newRedisServer(t testing.TB) *redisServer {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("this test needs a real Redis: apt-get install redis-server")
