@@ -47,14 +47,13 @@ var onlyImporters = map[string][]string{
 	"github.com/zitadel/oidc":             {"authn/devidp"},
 	"github.com/coreos/go-oidc":           {"authn"},
 	"github.com/spf13/cobra":              {"cmd/vaultspan"},
-	"go.yaml.in/yaml":                     {"config", "vault"}, // vault: the block that operators write into a secret's note
-	"golang.org/x/oauth2":                 {"vault", "authn/devidp"}, // it exchanges secrets
+	"go.yaml.in/yaml":                     {"config", "vault"},                // vault: the block that operators write into a secret's note
+	"golang.org/x/oauth2":                 {"authn", "authn/devidp", "vault"}, // vault: it exchanges secrets
 	"golang.org/x/mod/sumdb":              {"audit"},
 	"go.opentelemetry.io/otel/exporters":  {"telemetry"},
 	"go.opentelemetry.io/otel/sdk":        {"telemetry", "cmd/vaultspan"},
 	"github.com/prometheus/client_golang": {"telemetry"},
 	"github.com/go-jose/go-jose":          {"authn", "authn/devidp"},
-	"golang.org/x/oauth2":                 {"authn", "authn/devidp"},
 	"github.com/mattn/go-sqlite3":         {"authn/session"},
 	"github.com/redis/go-redis":           {"authn/session"},
 }

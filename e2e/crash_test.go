@@ -230,11 +230,18 @@ func (w *workshop) attempts() (intents, outcomes map[string]int, unknown int) {
 // somewhere in the middle: each is found, and placed.
 func (w *workshop) tamper() {
 	segments := w.segments("audit")
-	victim := segments[len(segments)/2]
-	lines := bytes.SplitAfter(w.read(victim), []byte("\n"))
-	at := slices.IndexFunc(lines[1:], func(line []byte) bool { return bytes.Contains(line, []byte(`"kind":"intent"`)) }) + 1
-	if at == 0 || at+2 > len(lines) {
-		w.t.Fatalf("%s has no intent", victim)
+	var victim string
+	var lines [][]byte
+	at := 0
+	for _, victim = range segments[len(segments)/2:] { // a process that was killed early left none
+		lines = bytes.SplitAfter(w.read(victim), []byte("\n"))
+		at = slices.IndexFunc(lines[1:], func(line []byte) bool { return bytes.Contains(line, []byte(`"kind":"intent"`)) }) + 1
+		if at > 0 && at+2 < len(lines) {
+			break
+		}
+	}
+	if at == 0 || at+2 >= len(lines) {
+		w.t.Fatal("no segment has an intent to tamper with")
 	}
 	for _, c := range []struct {
 		name string
