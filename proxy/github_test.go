@@ -94,13 +94,13 @@ func TestAnAppsTokenOpensWhatItWasNarrowedTo(t *testing.T) {
 		})
 	})
 	alice := b.token(t, "alice")
-	var trace string
+	var trace strings.Builder
 	for name, status := range map[string]int{"api": 200, "web": 404} {
 		res, body := b.do(t, "GET", "https://github.gw.test/repos/acme/"+name, alice)
 		if res.StatusCode != status {
 			t.Errorf("%s: %d %s, want %d", name, res.StatusCode, body, status)
 		}
-		trace += res.Header.Get("X-Request-Id")
+		trace.WriteString(res.Header.Get("X-Request-Id"))
 	}
 	if len(opens) != 1 {
 		t.Errorf("%d tokens were minted", len(opens))
@@ -112,7 +112,7 @@ func TestAnAppsTokenOpensWhatItWasNarrowedTo(t *testing.T) {
 		case e.Kind != audit.KindIntent:
 		case e.Minted == e.Attempt: // the API is the upstream too: only this tells the two apart
 			mints++
-		case strings.Contains(trace, e.Minted[:32]) && e.Minted != "":
+		case strings.Contains(trace.String(), e.Minted[:32]) && e.Minted != "":
 			uses++
 		}
 	}
