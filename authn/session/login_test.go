@@ -334,7 +334,9 @@ func TestProviderGivesUp(t *testing.T) {
 	p, _, b := start(t, options{})
 	asked := b.begin("/x")
 	at := "/.vaultspan/callback?" + url.Values{"state": {asked.Get("state")}, "code": {p.code(asked, "alice")}}.Encode()
-	p.set(func(p *provider) { p.fault = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "", http.StatusGatewayTimeout) } })
+	p.set(func(p *provider) {
+		p.fault = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "", http.StatusGatewayTimeout) }
+	})
 	if got := b.get(at); got.status != 503 || !strings.Contains(got.body, `href="/.vaultspan/login?return=%2Fx"`) {
 		t.Fatalf("%d %s; want a page that leads back", got.status, got.body)
 	}

@@ -71,7 +71,9 @@ func TestRelyingParty(t *testing.T) {
 		{"E20", "no token_type", answer("token_type", nil), 502},
 		{"", "no access token", answer("access_token", nil), 502},
 		{"FI02", "the token endpoint is down", func(p *provider) {
-			p.fault = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down <script>", http.StatusServiceUnavailable) }
+			p.fault = func(w http.ResponseWriter, _ *http.Request) {
+				http.Error(w, "down <script>", http.StatusServiceUnavailable)
+			}
 		}, 503},
 		{"FI14", "a captive portal", func(p *provider) {
 			p.fault = func(w http.ResponseWriter, _ *http.Request) {
@@ -80,7 +82,9 @@ func TestRelyingParty(t *testing.T) {
 			}
 		}, 503},
 		{"E18", "the token endpoint redirects", func(p *provider) {
-			p.fault = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect) }
+			p.fault = func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
+			}
 		}, 503},
 		{"", "it does not know us", func(p *provider) {
 			p.fault = func(w http.ResponseWriter, _ *http.Request) {
