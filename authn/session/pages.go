@@ -250,7 +250,9 @@ func (m *Manager) Page(w http.ResponseWriter, r *http.Request, status int, title
 	case http.StatusForbidden:
 		v.Text = append(v.Text, cmp.Or(m.theme.help, "To ask for access, quote the id below to an operator."))
 		v.Link, v.LinkText = logoutPath, "Sign in as somebody else"
-	case http.StatusUnauthorized:
+	case http.StatusUnauthorized: // of tokens, which a person has not heard of
+		v.Title = "You are not signed in"
+		v.Text = append(v.Text, "What you sent was not taken. If another site sent you here, nothing was done.")
 		v.Link, v.LinkText = loginPath, "Sign in"
 	}
 	m.show(w, r, status, v)
