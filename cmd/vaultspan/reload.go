@@ -27,19 +27,26 @@ func (s *server) watch(ctx context.Context, i *instance, hangup <-chan os.Signal
 	defer ticker.Stop()
 	seen := digest(watched(i.current.config))
 	for {
+		hungUp := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangup:
-			s.reload(ctx, i)
+			hungUp = true
 		case <-ticker.C:
 			i.settle()
-			if digest(watched(i.current.config)) == seen {
-				continue
-			}
-			s.reload(ctx, i)
 		}
-		seen = digest(watched(i.current.config))
+		files := watched(i.current.config)
+		now := digest(files)
+		if now == seen && !hungUp {
+			continue
+		}
+		s.reload(ctx, i)
+		// What was there before the reload read it: a file that was half written
+		// then is a change at the next look.
+		if seen = now; !slices.Equal(files, watched(i.current.config)) {
+			seen = digest(watched(i.current.config))
+		}
 	}
 }
 
