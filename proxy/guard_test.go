@@ -204,6 +204,9 @@ func TestABlockingRouteRefusesOrCuts(t *testing.T) {
 		switch results[path] {
 		case "masked":
 		case "cut":
+			if got == "" {
+				break // the header was passed on, and cut off on its way
+			}
 			res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(got)), nil)
 			if err != nil {
 				t.Fatalf("%s %s: %v", p.id, path, err)
