@@ -2,6 +2,7 @@ package devidp
 
 import (
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -28,6 +29,9 @@ type Config struct {
 	Lifetime time.Duration
 	// Algorithm signs the tokens: ES256, RS256, PS256 or EdDSA. Default: ES256.
 	Algorithm jose.SignatureAlgorithm
+	// RootCAs verify the clients that are told of logouts by https. Default: the
+	// system's.
+	RootCAs *x509.CertPool
 	// Now is the clock of access tokens and of Claims; ID tokens follow the
 	// machine's. Default: time.Now.
 	Now func() time.Time
@@ -57,8 +61,11 @@ type Client struct {
 	// client's loopback URI matches with any port (RFC 8252 section 7.3).
 	RedirectURIs []string
 	// PostLogoutRedirectURIs, when given, let a logout at the end_session endpoint
-	// lead back to the client.
+	// lead back to the client. They are compared like RedirectURIs.
 	PostLogoutRedirectURIs []string
+	// BackChannelLogoutURI, when given, is told when somebody who logged in to the
+	// client signs out here (OpenID Connect Back-Channel Logout). It is on loopback.
+	BackChannelLogoutURI string
 	// ActsFor names the people this client may exchange tokens of, to act for
 	// them (RFC 8693).
 	ActsFor []string
@@ -124,7 +131,7 @@ func (c Config) check() error {
 		err = errors.Join(err, known(p.Subject))
 	}
 	for _, cl := range c.Clients {
-		err = errors.Join(err, known(cl.ID))
+		err = errors.Join(err, known(cl.ID), checkBackChannel(cl))
 	}
 	for _, cl := range c.Clients {
 		for _, name := range cl.ActsFor {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -20,13 +21,31 @@ const loginTime = 10 * time.Minute
 type login struct {
 	id      string
 	request oidc.AuthRequest
+	hint    string // whose id_token_hint the client sent; may be empty
 	started time.Time
-	person  string // empty until somebody was picked
-	when    time.Time
+
+	// What follows is empty until somebody was picked.
+	in     *signIn
+	person string
+	sid    string
+	when   time.Time
+	acr    string
+}
+
+// of makes a login that of a sign-in. It copies what tokens will say of it.
+func (l *login) of(in *signIn) {
+	in.used = time.Now()
+	l.in, l.person, l.sid, l.when, l.acr = in, in.person, in.sid, in.when, in.acr
+}
+
+// tooOld says whether the client wants somebody who was picked later than when.
+func (l *login) tooOld(when time.Time) bool {
+	most := l.request.MaxAge
+	return most != nil && time.Since(when) > time.Duration(*most)*time.Second
 }
 
 func (l *login) GetID() string                      { return l.id }
-func (l *login) GetACR() string                     { return "" }
+func (l *login) GetACR() string                     { return l.acr } // the first that was asked for
 func (l *login) GetAMR() []string                   { return nil }
 func (l *login) GetAudience() []string              { return []string{l.request.ClientID} } // of the ID token
 func (l *login) GetAuthTime() time.Time             { return l.when }
@@ -46,11 +65,11 @@ func (l *login) GetCodeChallenge() *oidc.CodeChallenge {
 
 // CreateAuthRequest begins a login. PKCE with S256 is required of every client:
 // without it a stolen code can be redeemed (RFC 9700 section 2.1.1).
-func (s *storage) CreateAuthRequest(_ context.Context, r *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
+func (s *storage) CreateAuthRequest(_ context.Context, r *oidc.AuthRequest, hint string) (op.AuthRequest, error) {
 	if r.CodeChallenge == "" || r.CodeChallengeMethod != oidc.CodeChallengeMethodS256 {
 		return nil, oidc.ErrInvalidRequest().WithDescription("PKCE with code_challenge_method S256 is required")
 	}
-	l := &login{id: rand.Text(), request: *r, started: time.Now()}
+	l := &login{id: rand.Text(), request: *r, hint: hint, started: time.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sweep()
@@ -58,25 +77,12 @@ func (s *storage) CreateAuthRequest(_ context.Context, r *oidc.AuthRequest, _ st
 	return l, nil
 }
 
-// sweep drops logins nobody finished and codes nobody redeemed.
+// sweep drops logins nobody finished, codes nobody redeemed and sign-ins nobody
+// used.
 func (s *storage) sweep() {
 	maps.DeleteFunc(s.logins, func(_ string, l *login) bool { return time.Since(l.started) > loginTime })
 	maps.DeleteFunc(s.codes, func(_, id string) bool { return s.logins[id] == nil })
-}
-
-// pick ends a login: this person it is. The second pick of a login is refused.
-func (s *storage) pick(id, person string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l, ok := s.logins[id]
-	if !ok || l.person != "" {
-		return errors.New("this login is unknown, over or too old")
-	}
-	if _, ok := s.provider.people[person]; !ok {
-		return errors.New("nobody of that name")
-	}
-	l.person, l.when = person, time.Now()
-	return nil
+	s.signIns = slices.DeleteFunc(s.signIns, func(in *signIn) bool { return in.ended || time.Since(in.used) > sessionTime })
 }
 
 // AuthRequestByID finds a login under way.
@@ -116,6 +122,10 @@ func (s *storage) AuthRequestByCode(_ context.Context, code string) (op.AuthRequ
 	}
 	delete(s.codes, code)
 	delete(s.logins, l.id)
+	if l.in.ended {
+		return nil, errors.New("they signed out before the code was used")
+	}
+	l.in.clients[l.request.ClientID] = true
 	return l, nil
 }
 

@@ -20,6 +20,8 @@ type Provider struct {
 	people  map[string]Person
 	clients map[string]Client
 	storage *storage
+	flows   *op.Provider
+	outward *http.Client
 	faults  faults
 	mux     *http.ServeMux
 }
@@ -47,11 +49,15 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	p.storage = newStorage(p)
-	flows, err := op.NewProvider(
+	var err error
+	p.outward = newOutward(cfg)
+	p.flows, err = op.NewProvider(
 		&op.Config{
 			CodeMethodS256: true, AuthMethodPost: true, GrantTypeRefreshToken: true,
+			BackChannelLogoutSupported: true, BackChannelLogoutSessionSupported: true,
 			SupportedClaims: []string{
 				"iss", "sub", "aud", "client_id", "exp", "iat", "nbf", "jti", "scope", "act",
+				"sid", "auth_time", "acr", "nonce",
 				"name", "email", "email_verified", "groups", "realm_access",
 			},
 		},
@@ -69,10 +75,15 @@ func New(cfg Config) (*Provider, error) {
 		return nil, fmt.Errorf("development issuer: %w", err)
 	}
 	p.mux = http.NewServeMux()
-	p.mux.Handle("/", flows)
+	p.mux.Handle("/", p.flows)
+	p.mux.Handle("GET /{$}", http.RedirectHandler("/account", http.StatusSeeOther))
 	p.mux.HandleFunc("GET /login", p.showPicker)
 	p.mux.HandleFunc("POST /login", p.pick)
-	p.mux.HandleFunc("GET /picker.css", servePickerStyle)
+	p.mux.HandleFunc("GET /account", p.showAccount)
+	p.mux.HandleFunc("POST /account", p.changeAccount)
+	p.mux.HandleFunc("GET /end_session", p.endSession)
+	p.mux.HandleFunc("POST /end_session", p.endSession)
+	p.mux.HandleFunc("GET /style.css", serveStyle)
 	p.mux.HandleFunc("POST /token-for", p.tokenFor)
 	return p, nil
 }

@@ -19,13 +19,18 @@ type session struct {
 	client   string
 	scopes   []string
 	authTime time.Time
+	sid, acr string
 	expires  time.Time
+	in       *signIn
 	family   *family
 	used     bool
 }
 
 // family is a refresh token and all its successors.
 type family struct{ revoked bool }
+
+// over says whether it ended for a reason of its own or with its sign-in.
+func (s *session) over() bool { return s.family.revoked || s.in.ended }
 
 func (s *session) GetAMR() []string                 { return nil }
 func (s *session) GetAudience() []string            { return []string{s.client} }
@@ -64,15 +69,18 @@ func (s *storage) succeed(r op.TokenRequest, current string) (*session, error) {
 		if !ok {
 			return nil, oidc.ErrInvalidRequest().WithDescription("only a login begins a session")
 		}
-		return &session{subject: l.person, client: l.request.ClientID, scopes: l.request.Scopes, authTime: l.when, expires: expires, family: new(family)}, nil
+		return &session{
+			subject: l.person, client: l.request.ClientID, scopes: l.request.Scopes, authTime: l.when,
+			sid: l.sid, acr: l.acr, expires: expires, in: l.in, family: new(family),
+		}, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, ok := s.refresh[current]
-	if !ok || old.used || old.family.revoked {
+	if !ok || old.used || old.over() {
 		return nil, oidc.ErrInvalidGrant()
 	}
-	old.used = true
+	old.used, old.in.used = true, time.Now()
 	fresh := *old
 	fresh.used, fresh.expires = false, expires
 	return &fresh, nil
@@ -89,7 +97,7 @@ func (s *storage) TokenRequestByRefreshToken(_ context.Context, token string) (o
 	if found.used {
 		found.family.revoked = true
 	}
-	if found.family.revoked {
+	if found.over() {
 		return nil, op.ErrInvalidRefreshToken
 	}
 	copied := *found
@@ -118,14 +126,5 @@ func (s *storage) RevokeToken(_ context.Context, token, _, client string) *oidc.
 	return nil
 }
 
-// TerminateSession ends every session of a person at a client.
-func (s *storage) TerminateSession(_ context.Context, subject, client string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, found := range s.refresh {
-		if found.subject == subject && found.client == client {
-			found.family.revoked = true
-		}
-	}
-	return nil
-}
+// TerminateSession is part of op.Storage: see endSession.
+func (s *storage) TerminateSession(context.Context, string, string) error { return errNotOffered }

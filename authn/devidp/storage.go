@@ -13,8 +13,8 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// storage is the op.Storage of a Provider: logins under way, codes, refresh
-// tokens, and access tokens about to be signed.
+// storage is the op.Storage of a Provider: who is signed in, logins under way,
+// codes, refresh tokens, and access tokens about to be signed.
 type storage struct {
 	provider *Provider
 
@@ -23,6 +23,9 @@ type storage struct {
 	codes   map[string]string // code to login id
 	refresh map[string]*session
 	pending map[string]grant // by token id
+
+	signIns  []*signIn
+	disabled map[string]bool // people
 }
 
 func newStorage(p *Provider) *storage {
@@ -32,6 +35,7 @@ func newStorage(p *Provider) *storage {
 		codes:    map[string]string{},
 		refresh:  map[string]*session{},
 		pending:  map[string]grant{},
+		disabled: map[string]bool{},
 	}
 }
 
@@ -103,9 +107,19 @@ func (s *storage) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string,
 	return nil
 }
 
-// SetUserinfoFromRequest fills an ID token.
+// SetUserinfoFromRequest fills an ID token: the first one of a login and those
+// of its refreshes with the same sid and acr.
 func (s *storage) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo, r op.IDTokenRequest, _ []string) error {
 	s.describe(info, r.GetSubject())
+	switch r := r.(type) {
+	case *login:
+		info.AppendClaims("sid", r.sid)
+	case *session:
+		info.AppendClaims("sid", r.sid)
+		if r.acr != "" {
+			info.AppendClaims("acr", r.acr)
+		}
+	}
 	return nil
 }
 

@@ -40,6 +40,10 @@ func (p *Provider) tokenFor(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "want ?person=NAME, ?person=NAME&agent=CLIENT that acts for them, or ?client=ID", http.StatusNotFound)
 		return
 	}
+	if p.storage.isDisabled(person) {
+		http.Error(w, "this person was disabled", http.StatusForbidden)
+		return
+	}
 	var err error
 	if g.age, err = time.ParseDuration(cmp.Or(q.Get("age"), "0s")); err != nil || g.age < 0 {
 		http.Error(w, "want age=DURATION, such as age=24h", http.StatusBadRequest)
