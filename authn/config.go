@@ -71,6 +71,10 @@ type Login struct {
 	// Userinfo says whether to ask the userinfo endpoint too, for claims that the
 	// ID token leaves out. The ID token's own claims win. Default: false.
 	Userinfo bool `yaml:"userinfo"`
+	// KeepTokens leaves the refresh tokens of ended sessions alone. Otherwise they
+	// are revoked at the issuer's revocation_endpoint, which at some issuers ends
+	// every login of that person to this client: there, say true. Default: false.
+	KeepTokens bool `yaml:"keep_tokens"`
 	// LogoutTokenTypes is the allow-list of typ for back-channel logout tokens;
 	// "none" stands for an absent typ. Default: [logout+jwt].
 	LogoutTokenTypes []string `yaml:"logout_token_types"`

@@ -15,13 +15,15 @@ import (
 
 // metadata are the members that are read from a discovery document.
 var metadata = namesOf("issuer", "jwks_uri", "authorization_endpoint", "token_endpoint", "userinfo_endpoint",
-	"end_session_endpoint", "token_endpoint_auth_methods_supported", "authorization_response_iss_parameter_supported")
+	"end_session_endpoint", "revocation_endpoint", "token_endpoint_auth_methods_supported",
+	"revocation_endpoint_auth_methods_supported", "authorization_response_iss_parameter_supported")
 
 // endpoints are what an issuer says of itself to the clients people log in to.
 type endpoints struct {
 	authorize, token     *url.URL
 	userinfo, endSession *url.URL // nil when there is none
-	postOnly             bool     // the client's secret goes into the form, not into a header
+	revoke               *url.URL // likewise
+	postOnly, revokePost bool     // the client's secret goes into the form, not into a header
 	namesItself          bool     // iss is on every authorization response (RFC 9207)
 }
 
@@ -42,10 +44,16 @@ func (p *provider) learn(members object) {
 	}
 	e.userinfo, _ = p.endpoint(members, "userinfo_endpoint")
 	e.endSession, _ = p.endpoint(members, "end_session_endpoint")
-	methods, _ := list(members["token_endpoint_auth_methods_supported"], text)
-	e.postOnly = methods != nil && !slices.Contains(methods, "client_secret_basic")
+	e.postOnly = postOnly(members, "token_endpoint_auth_methods_supported")
+	e.learnRevoke(p, members)
 	e.namesItself = members["authorization_response_iss_parameter_supported"].Kind() == 't'
 	p.logins.Store(&e)
+}
+
+// postOnly says whether a list of ways to authenticate leaves out the default.
+func postOnly(members object, name string) bool {
+	methods, _ := list(members[name], text)
+	return methods != nil && !slices.Contains(methods, "client_secret_basic")
 }
 
 // Client is this gateway as a client that people log in to at one issuer: the

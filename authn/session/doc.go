@@ -60,5 +60,6 @@
 // # Known gaps
 //
 // Whoever can write to the store can put an older state of a session back, and
-// can delete sessions. Refresh tokens are not revoked at the provider on logout.
+// can delete sessions. Refresh tokens are revoked at the provider when somebody
+// ends a session; those of sessions that nobody comes back to are left to expire.
 package session

@@ -85,7 +85,8 @@ type Manager struct {
 	known map[Key]*live
 }
 
-// New returns a Manager. It runs nothing in the background.
+// New returns a Manager. It runs nothing in the background, but for a moment
+// after a session ended (giveBack).
 func New(s Setup) (*Manager, error) {
 	if s.Config.Key == nil {
 		return nil, errors.New("sessions.key is missing")
@@ -346,6 +347,7 @@ func (m *Manager) end(ctx context.Context, f Filter, why string) (int, error) {
 		m.logger.InfoContext(ctx, "a session ended", "session", r.Handle, "issuer", r.Issuer, "why", why)
 		m.changed(r, why)
 	}
+	m.giveBack(ctx, ended, why)
 	return len(ended), nil
 }
 

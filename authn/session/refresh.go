@@ -105,8 +105,12 @@ func (m *Manager) replace(ctx context.Context, l *live, t authn.Tokens, due time
 		within, cancel := context.WithTimeout(ctx, 4*budget)
 		done, err = m.store.Replace(within, next.Record)
 		cancel()
-		if err == nil && !done {
-			return m.fresh(ctx, l.Key) // it ended meanwhile, or our lease had
+		if err == nil && !done { // it ended meanwhile, or our lease had
+			now, err := m.fresh(ctx, l.Key)
+			if refusal, is := errors.AsType[*authn.Error](err); is && refusal.Reason == authn.Revoked {
+				m.giveBack(ctx, []Record{next.Record}, WhyLogout) // nobody else knows these tokens
+			}
+			return now, err
 		}
 		if err == nil {
 			next.Version++
