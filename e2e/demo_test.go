@@ -35,7 +35,10 @@ var guideSteps = []struct {
 	{"4", "curl -N", []string{`"content":"gateway."`, "data: [DONE]"}},
 	{"5", "curl -X POST", []string{"rotated PAYMENTS_API_KEY"}},
 	{"5", "sleep 3", []string{"HTTP/1.1 200 OK"}},
-	{"6", "", []string{"The log is whole", "refusals    2"}},
+	{"6", "curl -s", []string{"303 http://", "/.vaultspan/login?return=%2Fwiki%2F"}},
+	{"6", "", []string{`demo    "alice"`}},
+	{"6", "", []string{"1 session ended"}},
+	{"7", "", []string{"The log is whole", "refusals    4"}}, // the two redirects to the login are two of them
 }
 
 // Whoever tries the demo copies its commands: they are run here as printed, one
@@ -72,6 +75,9 @@ func TestDemoDoesWhatItsGuideSays(t *testing.T) {
 		if got.step != want.step || !strings.HasPrefix(got.command, want.command) {
 			t.Fatalf("command %d of the guide is %s: %s", i+1, got.step, got.command)
 		}
+		if strings.Contains(got.command, " sessions list ") {
+			said.WriteString(picks(shell, guide, "alice"))
+		}
 		out := shell.run(got.command)
 		said.WriteString(out)
 		for _, text := range want.want {
@@ -102,6 +108,24 @@ func TestDemoDoesWhatItsGuideSays(t *testing.T) {
 			t.Errorf("%s shows the key %s", where, key)
 		}
 	}
+}
+
+// picks opens the wiki of the guide in a browser and picks somebody. The browser
+// is curl, which takes a page of 127.0.0.1 for secure, as others do.
+func picks(s *shell, guide, person string) string {
+	s.t.Helper()
+	wiki := regexp.MustCompile(`http://\S+/wiki/`).FindString(guide)
+	page := s.run(`JAR=$(mktemp); curl -s -L -b "$JAR" -c "$JAR" -H "Accept: text/html" ` + wiki)
+	request := regexp.MustCompile(`name="request" value="(\w+)"`).FindStringSubmatch(page)
+	issuer := regexp.MustCompile(`http://[^/]+/token-for`).FindString(guide)
+	if request == nil || !strings.Contains(page, "Alice Ames") || !strings.Contains(page, "Mallory Moss") {
+		s.t.Fatalf("%s leads to no picker:\n%s", wiki, page)
+	}
+	page = s.run(`curl -s -L -b "$JAR" -c "$JAR" -H "Accept: text/html" -d request=` + request[1] + ` -d person=` + person + " " + strings.TrimSuffix(issuer, "/token-for") + "/login")
+	if !strings.Contains(page, "<h1>Home</h1>") {
+		s.t.Errorf("after the login there is no wiki:\n%s", page)
+	}
+	return page
 }
 
 // leaves says that Ctrl-C leaves nothing: no file, no process, no open port.

@@ -20,7 +20,7 @@ func (p *program) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Run everything in one process, on loopback",
 		Long: `Run an OpenID provider, an emulator of Bitwarden Secrets Manager, two upstreams
-that demand the right credential, and the gateway between them: the same code as
+that demand the right credential and one for people, and the gateway before them: the same code as
 serve, on loopback. It prints commands to copy, and after each request draws its
 span tree. Ctrl-C ends it and leaves nothing behind.`,
 		Args: noArguments,

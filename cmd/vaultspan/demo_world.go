@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -27,18 +28,22 @@ var demoConfig string
 //go:embed demo_guide.txt
 var demoGuide string
 
+// demoClient is the client that people log in to.
+const demoClient = "vaultspan"
+
 // world is everything around the gateway that an operator would bring: an
 // OpenID provider, a secret manager and upstreams, all on loopback.
 type world struct {
 	Listen, Admin string // where the gateway will listen
 
-	Issuer string // of the OpenID provider
+	Issuer      string // of the OpenID provider
+	loginSecret string // of the client that people log in to
 
 	API, Identity, Organization string // of the secret manager
 	accessToken                 string
 
-	Payments, LLM string // base URLs of the upstreams
-	Control       string // base URL that rotates the secret
+	Payments, LLM, Wiki string // base URLs of the upstreams
+	Control             string // base URL that rotates the secret
 
 	auditPrivate, AuditPublic string
 
@@ -57,10 +62,20 @@ func newWorld(ctx context.Context) (_ *world, err error) {
 			w.close()
 		}
 	}()
-	provider, err := devidp.Start(ctx, devidp.Config{})
+	if w.Listen, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	if w.Admin, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	people, clients := devidp.Cast()
+	login := devLogin{demoClient, []string{"http://" + w.Listen}}
+	clients = slices.DeleteFunc(clients, func(c devidp.Client) bool { return c.ID == demoClient })
+	provider, err := devidp.Start(ctx, devidp.Config{People: people, Clients: append(clients, login.client())})
 	if err != nil {
 		return nil, err
 	}
+	w.loginSecret = login.secret()
 	w.Issuer = provider.Issuer()
 
 	emulator := bwemu.New()
@@ -83,17 +98,11 @@ func newWorld(ctx context.Context) (_ *world, err error) {
 	llmKeys := &keyed{}
 	llmKeys.accept(llmKey)
 	for url, handler := range map[*string]http.Handler{
-		&w.Payments: paymentsAPI(w.payments), &w.LLM: llmAPI(llmKeys), &w.Control: http.HandlerFunc(w.rotate),
+		&w.Payments: paymentsAPI(w.payments), &w.LLM: llmAPI(llmKeys), &w.Wiki: wikiAPI(), &w.Control: http.HandlerFunc(w.rotate),
 	} {
 		if *url, err = w.serve(handler); err != nil {
 			return nil, err
 		}
-	}
-	if w.Listen, err = freeAddress(); err != nil {
-		return nil, err
-	}
-	if w.Admin, err = freeAddress(); err != nil {
-		return nil, err
 	}
 	w.auditPrivate, w.AuditPublic, err = audit.Keygen("vaultspan-demo")
 	return w, err
@@ -141,6 +150,8 @@ func (w *world) writeConfig(dir string) (string, error) {
 		os.WriteFile(filepath.Join(dir, "audit.key"), []byte(w.auditPrivate+"\n"), 0o600),
 		os.WriteFile(filepath.Join(dir, "audit.pub"), []byte(w.AuditPublic+"\n"), 0o644),
 		os.WriteFile(filepath.Join(dir, "fingerprint.key"), []byte(rand.Text()+"\n"), 0o600),
+		os.WriteFile(filepath.Join(dir, "login.secret"), []byte(w.loginSecret+"\n"), 0o600),
+		os.WriteFile(filepath.Join(dir, "session.key"), []byte(randomKey()+"\n"), 0o600),
 	)
 }
 

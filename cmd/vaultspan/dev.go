@@ -35,7 +35,7 @@ It lets anyone be anyone: it is for development, and listens on loopback only.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return p.dev(c.Context()) },
 	}
-	c.AddCommand(p.devTokenCommand(), p.devAccessTokenCommand(), p.devSecretCommand())
+	c.AddCommand(p.devTokenCommand(), p.devAccessTokenCommand(), p.devSecretCommand(), p.devClientSecretCommand())
 	return c
 }
 
@@ -162,6 +162,28 @@ func (p *program) devSecretCommand() *cobra.Command {
 				return fmt.Errorf("no secret %s: there is %s", args[0], strings.Join(names, ", "))
 			}
 			return p.printSecret(w.Secrets[i].value(), out)
+		},
+	}
+	c.Flags().StringVar(&out, "out", "", "write it to this `file`, for nobody else to read")
+	return c
+}
+
+func (p *program) devClientSecretCommand() *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use:   "client-secret CLIENT",
+		Short: "Print the secret of the client that people log in to with a browser",
+		Long: `Print what an OpenID provider shows when a client is registered: here, the secret
+of the one that the provider of "vaultspan dev" has, for a gateway at
+http://127.0.0.1:8443.`,
+		Example: "  vaultspan dev client-secret vaultspan --out login.secret",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			login := newDevWorld().Login
+			if args[0] != login.ID {
+				return fmt.Errorf("nobody logs in to a client %s: there is %s", args[0], login.ID)
+			}
+			return p.printSecret(login.secret(), out)
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "write it to this `file`, for nobody else to read")

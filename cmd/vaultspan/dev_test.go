@@ -42,9 +42,15 @@ func TestDevAPIsDemandTheirSecrets(t *testing.T) {
 }
 
 func TestDevWritesSecretsForTheirOwnerOnly(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "bws.token")
+	out, login := filepath.Join(t.TempDir(), "bws.token"), filepath.Join(t.TempDir(), "login.secret")
 	if _, _, err := cli(t, "dev", "access-token", "gateway", "--out", out); err != nil {
 		t.Fatal(err)
+	}
+	if _, _, err := cli(t, "dev", "client-secret", "vaultspan", "--out", login); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(login); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
 	}
 	info, err := os.Stat(out)
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -64,6 +70,7 @@ func TestDevSaysWhatThereIs(t *testing.T) {
 	}{
 		{[]string{"dev", "access-token", "nobody"}, "there is gateway, payments, search"},
 		{[]string{"dev", "secret", "nothing"}, "payments/PAYMENTS_API_KEY"},
+		{[]string{"dev", "client-secret", "nobody"}, "there is vaultspan"},
 	} {
 		if _, _, err := cli(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v, want %q", c.args, err, c.want)

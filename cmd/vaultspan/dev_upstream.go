@@ -1,9 +1,17 @@
 package main
 
 import (
+	"cmp"
+	_ "embed"
+	"html/template"
 	"net/http"
 	"strings"
 )
+
+//go:embed dev_wiki.html
+var devWiki string
+
+var wikiPage = template.Must(template.New("wiki").Parse(devWiki))
 
 // searchAPI is an internal API that demands its own key.
 func searchAPI(keys *keyed) http.Handler {
@@ -20,11 +28,17 @@ func searchAPI(keys *keyed) http.Handler {
 }
 
 // wikiAPI demands nothing but to be left alone with callers' tokens. It tells
-// whom it believes to talk to.
+// whom it believes to talk to; browsers get a page.
 func wikiAPI() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if carriesJWT(r.Header) {
 			reply(w, http.StatusInternalServerError, map[string]any{"error": "a caller's token came through"})
+			return
+		}
+		if strings.Contains(r.Header.Get("Accept"), "text/html") {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'")
+			wikiPage.Execute(w, cmp.Or(strings.Trim(r.URL.Path, "/"), "Home"))
 			return
 		}
 		reply(w, http.StatusOK, map[string]any{"page": r.URL.Path, "visitor": r.Header.Get("X-Forwarded-For")})

@@ -29,6 +29,7 @@ const (
 type devWorld struct {
 	People   []devidp.Person
 	Clients  []devidp.Client
+	Login    devLogin
 	Secrets  []devSecret
 	APIs     []devAPI
 	Accounts []devAccount
@@ -42,6 +43,25 @@ type devSecret struct{ Project, Name string }
 func (s devSecret) value() string {
 	sum := sha256.Sum256([]byte("vaultspan dev\x00" + s.Project + "/" + s.Name))
 	return "dev-" + hex.EncodeToString(sum[:12])
+}
+
+// devLogin is the client that people log in to with a browser.
+type devLogin struct {
+	ID      string
+	Origins []string // where the gateway may be
+}
+
+// secret is the client's.
+func (l devLogin) secret() string { return devSecret{"client", l.ID}.value() }
+
+// client is how the provider knows it.
+func (l devLogin) client() devidp.Client {
+	c := devidp.Client{ID: l.ID, Secret: l.secret, BackChannelLogoutURI: l.Origins[0] + "/.vaultspan/backchannel-logout"}
+	for _, origin := range l.Origins {
+		c.RedirectURIs = append(c.RedirectURIs, origin+"/.vaultspan/callback")
+		c.PostLogoutRedirectURIs = append(c.PostLogoutRedirectURIs, origin+"/.vaultspan/signed-out")
+	}
+	return c
 }
 
 // devAPI is an API that demands a secret, or none.
@@ -82,6 +102,10 @@ func newDevWorld() *devWorld {
 			{ID: "agent-1", Groups: []string{"agents"}, Claims: is("agent")},
 			{ID: "agent-2", Groups: []string{"agents"}, Claims: is("agent")},
 		},
+		// What init writes listens at the first.
+		Login: devLogin{"vaultspan", []string{
+			"http://127.0.0.1:8443", "http://localhost:8443", "https://127.0.0.1:8443", "https://localhost:8443",
+		}},
 		Secrets: []devSecret{payments, search, openAI, anthropic, gemini, {"telemetry", "LIGHTSTEP_ACCESS_TOKEN"}},
 		APIs: []devAPI{
 			{"payments", "127.0.0.1:7711", payments, "Authorization: Bearer …", paymentsAPI(paymentsKeys)},
@@ -141,7 +165,7 @@ func (w *devWorld) accessToken(account string) (string, error) {
 // failed.
 func (w *devWorld) serve(ctx context.Context, failed chan<- error) error {
 	emulator, _ := w.vault()
-	provider, err := devidp.New(devidp.Config{Issuer: devIssuer, People: w.People, Clients: w.Clients})
+	provider, err := devidp.New(devidp.Config{Issuer: devIssuer, People: w.People, Clients: append(w.Clients, w.Login.client())})
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,10 @@ says is asked for. Nothing is ever overwritten.
 
 The machine account's access token is taken from the environment variable
 BWS_ACCESS_TOKEN, from --access-token-stdin, or asked for without showing it; it
-goes into a file of its own (mode 0600). Without one, put it there later.`,
+goes into a file of its own (mode 0600). Without one, put it there later.
+
+With --login people can use the route with a browser: they are sent to the issuer
+to log in to that client (docs/sessions.md).`,
 		Example: `  vaultspan init
   vaultspan init --yes --dir gw \
     --issuer https://login.example.com --group payments \
@@ -119,6 +122,7 @@ func (p *program) begin(ctx context.Context, d *draft, dir, token string) error 
 		{"audit.key", private + "\n", 0o600, "signs the audit log: back it up apart from the log"},
 		{"audit.key.pub", public + "\n", 0o644, "verifies the audit log: give it to the auditor"},
 		{"fingerprint.key", randomKey() + "\n", 0o600, "makes fingerprints of secrets comparable over restarts"},
+		{"session.key", randomKey() + "\n", 0o600, "seals the sessions of people with a browser"},
 	}
 	if token != "" {
 		files = append(files, file{d.TokenFile(), token + "\n", 0o600, "the machine account's access token"})
@@ -131,19 +135,24 @@ func (p *program) begin(ctx context.Context, d *draft, dir, token string) error 
 	}
 	path := filepath.Join(dir, "vaultspan.yaml")
 	_, problems := p.examine(ctx, path)
-	if token == "" {
-		problems = slices.DeleteFunc(problems, func(p config.Problem) bool { return strings.HasSuffix(p.Path, ".bitwarden.access_token") })
-	}
+	problems = slices.DeleteFunc(problems, func(p config.Problem) bool { // files that only the reader has
+		return token == "" && strings.HasSuffix(p.Path, ".bitwarden.access_token") || d.Login != "" && p.Path == "issuers[0].login.client_secret"
+	})
 	if len(problems) > 0 {
 		return p.report(problems)
 	}
-	if token == "" {
+	paste := func(what, name string) {
 		fmt.Fprintf(p.stdout, `
-First put the machine account's access token (Bitwarden: Secrets Manager → Machine
-accounts → Access tokens) where the configuration looks for it:
+Put %s where the configuration looks for it:
 
   (umask 077; cat > %s)    # paste it, then Enter and Ctrl-D
-`, shellQuote(filepath.Join(dir, d.TokenFile())))
+`, what, shellQuote(filepath.Join(dir, name)))
+	}
+	if token == "" {
+		paste("the machine account's access token (Bitwarden: Secrets Manager → Machine\naccounts → Access tokens)", d.TokenFile())
+	}
+	if d.Login != "" {
+		paste("the secret of client "+d.Login+" at the issuer", loginSecret)
 	}
 	vaultspan := shellQuote(self())
 	fmt.Fprintf(p.stdout, `
@@ -153,6 +162,9 @@ Next:
   %[1]s serve -c %[2]s
   curl -i -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8443%[3]s    # a token of the issuer's, of somebody in %[4]s
 `, vaultspan, shellQuote(path), d.Match(), d.Group)
+	if d.Login != "" {
+		fmt.Fprintf(p.stdout, "  http://127.0.0.1:8443%s    # in a browser, once the URIs are registered that check lists\n", d.Match())
+	}
 	return nil
 }
 

@@ -31,7 +31,7 @@ type draft struct {
 	Issuer, Audience, Tokens, Group     string
 	Organization, Server, Vault         string
 	Upstream, SecretName, Inject, Route string
-	AuditDir, AdminSocket               string
+	AuditDir, AdminSocket, Login        string
 }
 
 // question is one thing that init must know.
@@ -40,6 +40,7 @@ type question struct {
 	answer      func(*draft) *string
 	prompt      string              // empty: not asked, the default is good enough to begin with
 	fallback    func(*draft) string // the default; nil: there is none
+	optional    bool                // it may stay empty
 	example     string              // stands for the answer while others are checked
 	about       *regexp.Regexp      // the paths of the configuration that the answer decides
 }
@@ -103,6 +104,11 @@ var questions = []question{
 		flag: "route", usage: "the `name` of the route: it takes what is below /NAME/ (default after the upstream)",
 		prompt: "Name of the route, which takes what is below /NAME/", fallback: func(d *draft) string { return nameOf(d.Upstream) },
 		answer: func(d *draft) *string { return &d.Route }, about: regexp.MustCompile(`^(routes|roles)`),
+	},
+	{
+		flag: "login", usage: "the `client` that people log in to with a browser, by its id at the issuer (default: nobody does)",
+		prompt: "Client that people log in to with a browser, by its id at the issuer (empty: nobody does)", fallback: always(""), optional: true,
+		answer: func(d *draft) *string { return &d.Login }, about: regexp.MustCompile(`^issuers\[0\]\.login|^sessions`),
 	},
 	{
 		flag: "audit-dir", usage: "the `directory` of the audit log (default audit, beside the configuration)",
@@ -173,7 +179,10 @@ func (p *program) complete(ctx context.Context, d *draft, in *terminal, ask bool
 // judge says what is wrong with an answer, whatever the others will be: it looks
 // for problems of a configuration in which examples stand for them.
 func (d *draft) judge(of question, answer string) error {
-	if answer == "" {
+	switch {
+	case answer == "" && of.optional:
+		return nil
+	case answer == "":
 		return errors.New("this has no default")
 	}
 	whole := *d
@@ -221,6 +230,7 @@ func (d *draft) problems() (_ config.Problems, err error) {
 	token := "0.00000000-0000-4000-8000-000000000000.draft:" + base64.StdEncoding.EncodeToString(make([]byte, 16))
 	for name, text := range map[string]string{
 		"vaultspan.yaml": text, "audit.key": private, "fingerprint.key": randomKey(), d.TokenFile(): token,
+		"session.key": randomKey(), loginSecret: "draft",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return nil, err
@@ -271,6 +281,12 @@ func (d *draft) service(name string) string {
 
 // TokenFile is where the access token is.
 func (d *draft) TokenFile() string { return "bws-" + filepath.Base(d.Vault) }
+
+// loginSecret is where the secret of the client is that people log in to.
+const loginSecret = "login.secret"
+
+// LoginSecret is how the configuration says so.
+func (d *draft) LoginSecret() string { return "${file:" + loginSecret + "}" }
 
 // TokenRef is how the configuration says so.
 func (d *draft) TokenRef() string { return "${file:" + d.TokenFile() + "}" }

@@ -165,7 +165,7 @@ func TestInitKeepsSecretsToTheirOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, mode := range map[string]os.FileMode{
-		"bws-prod": 0o600, "audit.key": 0o600, "fingerprint.key": 0o600, "audit.key.pub": 0o644, "vaultspan.yaml": 0o644, ".": 0o700 | os.ModeDir,
+		"bws-prod": 0o600, "audit.key": 0o600, "fingerprint.key": 0o600, "session.key": 0o600, "audit.key.pub": 0o644, "vaultspan.yaml": 0o644, ".": 0o700 | os.ModeDir,
 	} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode() != mode {
@@ -310,6 +310,7 @@ func TestInitAsksOnATerminal(t *testing.T) {
 	p.types("as PROJECT/NAME", "payments/STRIPE_API_KEY")
 	p.types("[bearer]", "header=X-Api-Key")
 	p.types("[stripe]", "")
+	p.types("(empty: nobody does)", "")
 	p.types("(empty: later)", "CANARY")
 	p.reads("the access token has no colon: it was cut off, or is not a machine account's (want 0.ID.SECRET:KEY)\r\n")
 	p.types("(empty: later)", someToken)
@@ -340,7 +341,7 @@ func TestInitAbandonedWritesNothing(t *testing.T) {
 				defer cancel()
 				args := []string{"--dir", dir}
 				if last == "(empty: later): " {
-					args = append(initArgs(dir)[2:], "--audience", "a", "--server", "us", "--inject", "bearer", "--route", "r")
+					args = append(initArgs(dir)[2:], "--audience", "a", "--server", "us", "--inject", "bearer", "--route", "r", "--login", "c")
 				}
 				p := sitDown(t, ctx, io.Discard, args...)
 				p.reads(last)
