@@ -44,6 +44,12 @@ var proofs = map[string]func(*testing.T, *example){
 		x.sees(t, "Terminal 4", `curl --http2 -s -o body -w '%{http_version} %{http_code}\n' --cacert cert.pem --interface 127.0.0.2 -H "Authorization: Bearer $ALICE" https://localhost:8443/payments/v1/balance`, "2 200")
 		x.sees(t, "Terminal 4", `curl --cacert cert.pem --path-as-is --interface 127.0.0.2 -H "Authorization: Bearer $ALICE" https://localhost:8443/payments/%2e%2e/admin`, `…"code":"target-noncanonical"…`)
 	},
+	"people": func(t *testing.T, x *example) {
+		// Who logs out here is logged out at the provider, and led back.
+		x.sees(t, "Terminal 3", "login carol", "<h1>Home</h1>")
+		x.sees(t, "Terminal 3", `browser -o /dev/null -w '%{http_code} %{url_effective}\n' -d "" http://127.0.0.1:8443/.vaultspan/logout`, "200 http://127.0.0.1:8443/.vaultspan/signed-out")
+		x.sees(t, "Terminal 3", "browser http://127.0.0.1:7701/account?person=carol", "<li>no application</li>")
+	},
 	"otel-collector": func(t *testing.T, x *example) {
 		id := regexp.MustCompile(`X-Request-Id: (\w+)`).FindStringSubmatch(x.Shown()["Terminal 4"])
 		if id == nil || !strings.Contains(x.Shown()["Terminal 2"], "trace "+id[1]+"  vaultspan: GET payments\n") {

@@ -23,6 +23,7 @@ const exampleDir = "VAULTSPAN_EXAMPLE_DIR"
 var needs = map[string][]string{
 	"behind-nginx": {"/usr/sbin/nginx", "openssl"},
 	"agent-egress": {"node", "npm"},
+	"people":       {"openssl"},
 }
 
 // example is a README being followed.
