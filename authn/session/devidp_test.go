@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,11 +60,16 @@ func whole(t *testing.T, o options) (*devidp.Provider, *gateway, *clock, *tap) {
 type tap struct {
 	idp     *devidp.Provider
 	revoked chan string // what became of a refresh token that came to be revoked
+	down    atomic.Bool // nothing can be revoked
 }
 
 func (p *tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/revoke" {
 		p.idp.ServeHTTP(w, r)
+		return
+	}
+	if p.down.Load() {
+		http.Error(w, "down", http.StatusServiceUnavailable)
 		return
 	}
 	body, _ := io.ReadAll(r.Body)
@@ -205,4 +212,42 @@ func TestEndedSessionsGiveTheirTokensBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTokensThatCannotBeGivenBack: sessions end whatever the issuer answers, and
+// one line says how many of their tokens live on there.
+func TestTokensThatCannotBeGivenBack(t *testing.T) {
+	idp, g, _, tap := whole(t, options{})
+	tap.down.Store(true)
+	var browsers []*browser
+	for range 3 {
+		b := newBrowser(t, g)
+		b.pick(idp, "/x", "alice")
+		browsers = append(browsers, b)
+	}
+	lines := make(lineWriter, 100)
+	g.setup.Logger = slog.New(slog.NewTextHandler(lines, nil))
+	if n, err := g.another(t).Revoke(t.Context(), session.Filter{Issuer: "corp"}); n != 3 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	line := ""
+	for !strings.Contains(line, "could not be revoked") {
+		line = <-lines
+	}
+	if !strings.Contains(line, `sessions=3 of=3 error="the revocation endpoint answers 503"`) {
+		t.Error(line)
+	}
+	for _, b := range browsers {
+		if _, _, err := g.another(t).Identify(t.Context(), b.fields()); err == nil {
+			t.Error("a session goes on")
+		}
+	}
+}
+
+// lineWriter is a log that can be waited for.
+type lineWriter chan string
+
+func (w lineWriter) Write(p []byte) (int, error) {
+	w <- string(p)
+	return len(p), nil
 }
