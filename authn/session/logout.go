@@ -19,6 +19,7 @@ func (m *Manager) logout(w http.ResponseWriter, r *http.Request) {
 	}
 	value, present, ambiguous := sessionCookie(r.Header["Cookie"])
 	setCookie(w, cookieName, "", 0)
+	setCookie(w, roundsCookie, "", 0) // nobody presses our button in a loop: see circling
 	key, ok := parseID(value)
 	if !present || ambiguous || !ok {
 		redirect(w, signedOutPath)

@@ -54,6 +54,16 @@ func TestLogout(t *testing.T) {
 	}
 }
 
+// TestLoggingOutAndInIsNoLoop: whoever does that often is not told that signing
+// in does not work.
+func TestLoggingOutAndInIsNoLoop(t *testing.T) {
+	p, _, b := start(t, options{})
+	for range 5 {
+		b.login(p, "/x", "alice")
+		b.do("POST", "/.vaultspan/logout", url.Values{}, nil)
+	}
+}
+
 // TestLogoutWithoutEndSession: a provider that offers no logout of its own.
 func TestLogoutWithoutEndSession(t *testing.T) {
 	p := newProvider(t, &clock{})
