@@ -22,6 +22,7 @@ import (
 	"github.com/AppsFlyer/go-sundheit"
 	"github.com/dexidp/dex/server"
 	"github.com/dexidp/dex/server/connectors"
+	"github.com/dexidp/dex/server/session"
 	"github.com/dexidp/dex/server/signer"
 	"github.com/dexidp/dex/storage"
 	"github.com/dexidp/dex/storage/memory"
@@ -34,8 +35,12 @@ type Config struct {
 	People map[string][]string // name to groups
 	// Workloads get tokens by client credentials with Password as their secret.
 	Workloads map[string][]string // name to groups
-	// Audience is the client that tokens are for. Default: vaultspan.
-	Audience string
+	// Audience is the client that tokens are for, and that people log in to with a
+	// browser where RedirectURIs say so. Default: vaultspan.
+	Audience               string
+	RedirectURIs           []string
+	PostLogoutRedirectURIs []string
+	BackChannelLogoutURI   string
 	Logger   *slog.Logger // default: none
 }
 
@@ -91,6 +96,9 @@ func (p *Provider) serve(ctx context.Context) (http.Handler, error) {
 		SkipApprovalScreen: true,
 		PasswordConnector:  connectors.LocalConnector,
 		IDTokensValidFor:   validity,
+		SessionConfig: &session.Config{
+			CookieName: "dex_session", AbsoluteLifetime: 24 * time.Hour, ValidIfNotUsedFor: time.Hour,
+		},
 		Signer:             sign,
 		Logger:             p.cfg.Logger,
 		HealthChecker:      gosundheit.New(),
@@ -110,7 +118,10 @@ func (p *Provider) storage() (storage.Storage, error) {
 			ClientCredentialsClaims: &storage.ClientCredentialsClaims{Groups: groups},
 		})
 	}
-	audience := storage.Client{ID: p.cfg.Audience, Name: p.cfg.Audience, Secret: Password}
+	audience := storage.Client{
+		ID: p.cfg.Audience, Name: p.cfg.Audience, Secret: Password,
+		RedirectURIs: p.cfg.RedirectURIs, PostLogoutRedirectURIs: p.cfg.PostLogoutRedirectURIs, BackchannelLogoutURI: p.cfg.BackChannelLogoutURI,
+	}
 	for _, c := range clients {
 		audience.TrustedPeers = append(audience.TrustedPeers, c.ID)
 	}
