@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -214,4 +215,17 @@ func (b tab) chooses(issuer string) {
 func (b tab) noScript() {
 	b.t.Helper()
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+}
+
+// runs has the operator run a subcommand, where the gateway's configuration is.
+func (b tab) runs(args ...string) string {
+	b.t.Helper()
+	cmd := exec.CommandContext(b.w.ctx, b.w.exe, args...)
+	cmd.Dir = b.w.dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		b.t.Fatalf("vaultspan %q: %v\n%s", args, err, out)
+	}
+	b.w.Saw("vaultspan "+args[0], out)
+	return string(out)
 }

@@ -86,7 +86,7 @@ func TestTwoTabsSignInOnce(t *testing.T) {
 	b.clicks(`button[value="alice"]`)
 	b.ends(first)
 	b.hasOneSession()
-	if n := strings.Count(w.vaultspan("sessions", "list", "--json"), `"id"`); n != 1 {
+	if n := strings.Count(b.runs("sessions", "list", "--json"), `"id"`); n != 1 {
 		t.Errorf("%d sessions, want 1", n)
 	}
 }

@@ -1,7 +1,6 @@
 package browser_test
 
 import (
-	"encoding/json"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -67,18 +66,15 @@ func TestEveryWayOut(t *testing.T) {
 			other.clicks(`button[type="submit"]`)
 			other.until("Logged Out", func(s sight) bool { return contains(s.Text, "successfully logged out") })
 		}},
-		"an operator revokes it": {staff, func(tab, tab) {
-			var all []struct{ ID, Subject string }
-			if err := json.Unmarshal([]byte(w.vaultspan("sessions", "list", "--json")), &all); err != nil || len(all) == 0 {
-				t.Fatalf("sessions list: %v", err)
-			}
-			for _, one := range all {
-				w.vaultspan("sessions", "revoke", "--id", one.ID)
+		"an operator revokes it": {func(b tab) { b.signsIn(page, "Acme staff", "carol") }, func(b, _ tab) {
+			if said := b.runs("sessions", "revoke", "--issuer", "corp", "--subject", "carol"); said != "1 session ended\n" {
+				b.t.Errorf("sessions revoke says %q", said)
 			}
 		}},
 		"what the issuer vouched for expires": {func(b tab) { b.signsIn(page, "Visitors", "alice") }, func(tab, tab) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of it is to wait
 			b := w.browser(t)
 			way.in(b)
 			b.ends(page)
@@ -91,3 +87,24 @@ func TestEveryWayOut(t *testing.T) {
 	}
 }
 
+// Somebody who signs out everywhere at the embedded provider is out here, in
+// every browser.
+func TestSignOutEverywhere(t *testing.T) {
+	w := open(t)
+	page := w.at("gw.test", "/app/page")
+	office, home := w.browser(t), w.browser(t)
+	for _, b := range []tab{office, home} {
+		b.signsIn(page, "Acme staff", "alice")
+		b.ends(page)
+		b.listens()
+	}
+	account := home.another()
+	account.goes(w.corp.Issuer() + "/account?person=alice")
+	account.clicks(`button[value="sign-out"]`)
+	account.until("that it is done", func(s sight) bool { return contains(s.Text, "Signed out everywhere.") })
+	for _, b := range []tab{office, home} {
+		b.lost()
+		b.do(chromedp.Reload())
+		b.shows("Sign in")
+	}
+}

@@ -144,7 +144,7 @@ func (w *world) providers() {
 	people, _ := devidp.Cast()
 	client := devidp.Client{
 		ID: "gateway", Secret: func() string { return clientSecret },
-		RedirectURIs: callbacks, PostLogoutRedirectURIs: signedOut,
+		RedirectURIs: callbacks, PostLogoutRedirectURIs: signedOut, BackChannelLogoutURI: relay,
 	}
 	var err error
 	for provider, lifetime := range map[**devidp.Provider]time.Duration{&w.corp: time.Hour, &w.brief: briefly} {
@@ -247,26 +247,14 @@ sessions:
   theme: {name: Acme gateway, help: "Ask for access in #gateway, with the id below."}
 roles:
   reader:
-    members: [{issuer: corp, groups: dev}, {issuer: dex, groups: dev}, {issuer: brief, groups: dev}]
+    members: [{issuer: corp, groups: dev}, {issuer: corp, subject: carol}, {issuer: dex, groups: dev}, {issuer: brief, groups: dev}]
 routes:
   - {name: wiki, match: [wiki.gw.test/], upstream: SITE, allow: [reader], session: true}
+  - {name: api, match: [api.gw.test/], upstream: SITE, allow: [reader]}
   - {name: app, match: [/app/], upstream: SITE, allow: [reader], session: true}
 audit: {dir: audit, key: "${file:SECRETS/audit.key}"}
 telemetry: {otlp: {endpoint: OTLP}, sample: 1, log_level: debug}
 `
-
-// vaultspan runs a subcommand of the gateway's own directory.
-func (w *world) vaultspan(args ...string) string {
-	w.t.Helper()
-	cmd := exec.CommandContext(w.ctx, w.exe, args...)
-	cmd.Dir = w.dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("vaultspan %q: %v\n%s", args, err, out)
-	}
-	w.Saw("vaultspan "+args[0], out)
-	return string(out)
-}
 
 // serve listens on a free port of loopback until the test's world ends.
 func (w *world) serve(handler http.Handler) string {
