@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"telemetry/attr":  {},
 	"telemetry":       {"telemetry/attr"},
 	"authn":           {"telemetry/attr"},
+	"authn/assertion": {},
 	"authn/devidp":    {},
 	"authn/session":   {"authn", "telemetry/attr"},
 	"policy":          {"telemetry/attr"},
@@ -32,10 +33,10 @@ var mayImport = map[string][]string{
 	"vault/bitwarden": {"vault", "telemetry/attr"},
 	"vault/bwemu":     {},
 	"audit":           {"telemetry/attr"},
-	"proxy":           {"authn", "policy", "vault", "audit", "telemetry/attr"},
-	"config":          {"authn", "authn/session", "policy", "vault", "audit", "telemetry", "proxy"},
+	"proxy":           {"authn", "authn/assertion", "policy", "vault", "audit", "telemetry/attr"},
+	"config":          {"authn", "authn/assertion", "authn/session", "policy", "vault", "audit", "telemetry", "proxy"},
 	"cmd/vaultspan": {
-		"config", "proxy", "authn", "authn/devidp", "authn/session", "policy", "vault", "vault/bitwarden", "vault/bwemu", "audit", "telemetry", "telemetry/attr",
+		"config", "proxy", "authn", "authn/assertion", "authn/devidp", "authn/session", "policy", "vault", "vault/bitwarden", "vault/bwemu", "audit", "telemetry", "telemetry/attr",
 	},
 }
 
