@@ -158,10 +158,13 @@ func (x *exchange) copyOf(r *http.Request) *http.Request {
 	return again
 }
 
-// try sends one request, with what the Lease puts on it.
+// try sends one request, with who is calling and what the Lease puts on it.
 func (x *exchange) try(r *http.Request) (*http.Response, error) {
 	a := x.attempt
 	x.watch.begin(a)
+	if err := x.vouch(r.Header); err != nil {
+		return nil, err
+	}
 	if a.lease != nil {
 		if err := a.lease.Authorize(r); err != nil {
 			return nil, err

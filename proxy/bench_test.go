@@ -65,6 +65,7 @@ type bench struct {
 	now      func() time.Time                       // the vault's clock; default: time.Now; set it in change
 	secret   func(name, value string) *bwemu.Secret // adds one to team-dev; call it in change
 	roles    map[string]policy.Role                 // more may be added in change
+	asserts  proxy.Assertions                       // default: none; set it in change
 
 	organization *bwemu.Organization // secrets may be added in change
 	projects     []*bwemu.Project    // those that the gateway's account reads: team-dev, team-pay
@@ -228,7 +229,7 @@ func newBench(t testing.TB, change ...func(*bench, []proxy.Route) []proxy.Route)
 	}
 	gw, _ := url.Parse("https://gw.test")
 	b.settings = proxy.Settings{
-		URL: gw, Routes: routes, Authenticator: authenticator, Policy: engine, Vaults: map[string]proxy.Vault{"prod": prod},
+		URL: gw, Routes: routes, Authenticator: authenticator, Policy: engine, Vaults: map[string]proxy.Vault{"prod": prod}, Assertions: b.asserts,
 	}
 	must(b.gateway.Swap(b.settings))
 	b.plain = &httptest.Server{Config: proxy.NewServer(ctx, b.gateway, nil)}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ type Settings struct {
 	Policy         Decider
 	Vaults         map[string]Vault // by name
 	Sessions       Sessions         // nil: nobody logs in
+	Assertions     Assertions       // nil: no route says assertion: true
 
 	table *table
 }
@@ -91,6 +93,9 @@ func (g *Gateway) Swap(s Settings) error {
 	t, err := newTable(s.URL, s.Routes, s.Closed)
 	if err != nil {
 		return err
+	}
+	if s.Assertions == nil && slices.ContainsFunc(s.Routes, func(r Route) bool { return r.Assertion }) {
+		return errors.New("a route wants assertions, and there is nothing to sign them with")
 	}
 	if g.meters.Load() == nil {
 		m, err := newMeters(g.Meter, g.inflight)

@@ -60,14 +60,17 @@ func fold(name string) string {
 
 // headerPolicy says which of a caller's header fields a route forwards.
 type headerPolicy struct {
-	taken   map[string]bool // folded names: the managed ones, token places, injection places
+	taken   map[string]bool // folded names: the managed ones, token places, injection places, identity headers
 	inject  vault.Injection
 	noStore bool // no cache may keep a response
 }
 
-func newHeaderPolicy(r Route) headerPolicy {
+// newHeaderPolicy is a route's. No field that tells an upstream who is calling, on
+// whichever route, is a caller's to send on any: two routes may lead to one
+// upstream.
+func newHeaderPolicy(r Route, tellers ...string) headerPolicy {
 	p := headerPolicy{taken: map[string]bool{}, inject: r.Inject, noStore: r.Cache == "no-store" || r.Cache == "" && r.wears()}
-	for _, names := range [][]string{managed, r.TokenFrom, r.Inject.Places()} {
+	for _, names := range [][]string{managed, r.TokenFrom, r.Inject.Places(), tellers} {
 		for _, name := range names {
 			p.taken[fold(name)] = true
 		}

@@ -38,6 +38,7 @@ type route struct {
 	certified   *certified                  // connections with the credential on them
 	tokens      *pool                       // to where the secret is exchanged for a token; nil: it is worn
 	templates   map[string]vault.Template   // of its secrets, those that are another for each caller
+	told        []told                      // its identity headers
 	inflight    *atomic.Int64               // shared with the route of that name in later settings
 	measured    metric.MeasurementOption    // the route, on metrics
 	closed      error                       // why the route serves nobody, or nil
@@ -60,8 +61,9 @@ func newTable(public *url.URL, routes []Route, closed map[string]error) (*table,
 	t := &table{mux: http.NewServeMux(), hosts: map[string]bool{}, ports: map[int]bool{}, byName: map[string]*route{}}
 	t.answerFor(public)
 	var problems []error
+	tellers := namesTold(routes)
 	for _, config := range routes {
-		r, err := compile(config, closed[config.Name])
+		r, err := compile(config, closed[config.Name], tellers)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("route %q: %w", config.Name, err))
 			continue
@@ -161,8 +163,9 @@ func ownerOf(routes []Route, pattern string) string {
 	return ""
 }
 
-// compile makes a route ready. closed keeps it from serving anybody.
-func compile(config Route, closed error) (*route, error) {
+// compile makes a route ready. closed keeps it from serving anybody; tellers are
+// the fields that tell upstreams who is calling, on any route.
+func compile(config Route, closed error, tellers []string) (*route, error) {
 	upstream, err := parseUpstream(config.Upstream)
 	if err != nil {
 		return nil, err
@@ -171,6 +174,7 @@ func compile(config Route, closed error) (*route, error) {
 		Route: config, upstream: upstream, closed: closed,
 		destination: vault.DestinationOf(upstream),
 		templates:   config.templates(),
+		told:        config.told(),
 		private:     len(config.Private) > 0 || isLoopbackHost(upstream.Hostname()),
 		inflight:    new(atomic.Int64),
 		measured:    metric.WithAttributeSet(attribute.NewSet(attr.Route.String(config.Name))),
@@ -189,7 +193,7 @@ func compile(config Route, closed error) (*route, error) {
 	r.Timeouts.Connect = cmp.Or(config.Timeouts.Connect, 5*time.Second)
 	r.Timeouts.Response = cmp.Or(config.Timeouts.Response, 60*time.Second)
 	r.Timeouts.Idle = cmp.Or(config.Timeouts.Idle, 5*time.Minute)
-	r.headers = newHeaderPolicy(config)
+	r.headers = newHeaderPolicy(config, tellers...)
 	if r.guard, err = newGuard(config.Origins); err != nil {
 		return nil, fmt.Errorf("origins: %w", err)
 	}

@@ -106,6 +106,17 @@ type Route struct {
 	// Forwarded says whether the upstream receives X-Forwarded-For, -Host and
 	// -Proto: send or none. Default: as for trace.
 	Forwarded string `yaml:"forwarded"`
+	// Assertion puts X-Vaultspan-Assertion on requests to the upstream: a signed
+	// token that says who is calling, for this route alone, and which the upstream
+	// verifies with /.vaultspan/jwks.json (docs/assertions.md). Default: false.
+	Assertion bool `yaml:"assertion"`
+	// IdentityHeaders are header fields that tell the upstream who is calling, such
+	// as X-User: email. What one tells is id (issuer:subject), issuer, subject,
+	// email, kind, groups (with commas between them), role (that let the caller in)
+	// or actor (who acts for it). A value that no header field can carry unharmed is
+	// left out, and the trace says why; a list is left out whole. Callers cannot send
+	// a field of that name, on any route. Default: none.
+	IdentityHeaders map[string]string `yaml:"identity_headers"`
 	// Cache is no-store, which forbids every cache on the way to the caller to
 	// keep a response, whatever the upstream says, or upstream, which passes on
 	// what it says. Default: no-store for a route with a secret, since a cache in
@@ -221,6 +232,7 @@ func (r Route) Check(report func(path, problem string)) {
 	oneOf("trace", r.Trace, "propagate", "none")
 	oneOf("forwarded", r.Forwarded, "send", "none")
 	oneOf("cache", r.Cache, "no-store", "upstream")
+	r.checkTold(report)
 	for i, p := range r.Private {
 		if p.Bits() == 0 {
 			report(fmt.Sprintf("private[%d]", i), fmt.Sprintf("%s is every address, metadata services among them: name the ranges", p))

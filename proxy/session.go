@@ -36,15 +36,18 @@ var answered = &refused{}
 
 // own serves vaultspan's own paths, which no route can have.
 func (x *exchange) own() *refused {
-	if !isReserved(x.target.plain) || x.settings.Sessions == nil {
+	switch path := x.target.plain; {
+	case !isReserved(path):
+		return nil
+	case path == jwksPath && x.settings.Assertions != nil:
+		return x.jwks()
+	case path != whoamiPath && x.settings.Sessions == nil:
 		return nil // which is no route
-	}
-	switch {
 	case x.websocket:
 		return upgradeUnsupported.because("")
 	case !x.confidential():
 		return tlsRequired.because("")
-	case x.target.plain == whoamiPath:
+	case path == whoamiPath:
 		return x.whoami()
 	}
 	x.settings.Sessions.Serve(x.out, x.in.WithContext(x.ctx), x.host, x.trace)

@@ -3,9 +3,7 @@ package proxy
 import (
 	"encoding/json"
 	"maps"
-	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/vaultspan/vaultspan/authn"
@@ -40,8 +38,8 @@ type ownRoute struct {
 // the first pattern of each route with the first method that the route takes. A
 // policy that looks at paths or addresses may decide otherwise about others.
 func (x *exchange) whoami() *refused {
-	if x.in.Method != http.MethodGet && x.in.Method != http.MethodHead {
-		return &refused{Refusal: methodNotAllowed, allow: []string{http.MethodGet, http.MethodHead}}
+	if refused := x.reads(); refused != nil {
+		return refused
 	}
 	identity, refused := x.identify(x.ctx, nil, true)
 	if refused != nil {
@@ -69,17 +67,7 @@ func (x *exchange) whoami() *refused {
 	if err != nil {
 		return internalError.from(err)
 	}
-	body = append(body, '\n')
-	h := x.out.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	x.out.WriteHeader(http.StatusOK)
-	if x.in.Method != http.MethodHead {
-		x.out.Write(body)
-	}
-	return answered
+	return x.tell("application/json", "no-store", body)
 }
 
 // reach adds a route to the answer if policy lets the caller use it.

@@ -43,12 +43,16 @@ const (
 	Attempt = attribute.Key("vaultspan.attempt") // spans only: the attempt's id, as in the audit log
 )
 
-// Attributes of the caller, on the authenticate span.
+// Attributes of the caller, on the authenticate span unless they say otherwise.
 const (
 	IdentityIssuer = attribute.Key("vaultspan.identity.issuer") // the issuer's name in the configuration
 	IdentityKind   = attribute.Key("vaultspan.identity.kind")   // human, workload or agent
 	IdentityMethod = attribute.Key("vaultspan.identity.method") // how it was proven: bearer or session
 	IdentityActor  = attribute.Key("vaultspan.identity.actor")  // spans only: who acts for the user (pseudonymous like UserID)
+
+	// IdentityOmitted says on an attempt what the upstream was not told of the
+	// caller, and why: "X-Groups: separator", never the value. spans only
+	IdentityOmitted = attribute.Key("vaultspan.identity.omitted")
 )
 
 // Attributes of the decision.
