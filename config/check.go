@@ -31,6 +31,7 @@ func (c *Config) check(secretFiles map[string]string) {
 	c.checkPeople(report)
 	c.checkKeys(secretFiles, report)
 	c.checkSessions(report)
+	c.checkAssertions(report)
 }
 
 // related says whether one path is the other, or above it.

@@ -28,6 +28,7 @@ import (
 
 	"github.com/vaultspan/vaultspan/audit"
 	"github.com/vaultspan/vaultspan/authn"
+	"github.com/vaultspan/vaultspan/authn/assertion"
 	"github.com/vaultspan/vaultspan/authn/session"
 	"github.com/vaultspan/vaultspan/policy"
 	"github.com/vaultspan/vaultspan/proxy"
@@ -66,6 +67,9 @@ type Config struct {
 	// Sessions is how people who log in with a browser stay logged in, on routes
 	// that say session: true.
 	Sessions session.Config `yaml:"sessions"`
+	// Assertions is how upstreams are told who is calling, on routes that say
+	// assertion: true.
+	Assertions assertion.Config `yaml:"assertions"`
 	// Vaults are the machine accounts, one for each environment, by the name
 	// that collections begin with.
 	Vaults map[string]vault.Config `yaml:"vaults"`

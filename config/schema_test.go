@@ -60,6 +60,7 @@ var closed = map[string]object{
 	"config.Config.URL":             ref("url"),
 	"policy.Member.Kind":            ref("kind"),
 	"proxy.Route.Cache":             {"enum": []string{"no-store", "upstream"}},
+	"proxy.Route.IdentityHeaders{}": {"enum": []string{"id", "issuer", "subject", "email", "kind", "groups", "role", "actor"}},
 	"proxy.Route.Host":              {"enum": []string{"upstream", "preserve"}},
 	"proxy.Route.Secret":            {"type": "string", "pattern": "^[^/]+/[^/]+/[^/]+$", "examples": []string{"vault/collection/name"}},
 	"proxy.Route.Secrets":           {"type": "string", "pattern": "^[^/]+/[^/]+/[^/]+$", "examples": []string{"vault/collection/name"}},

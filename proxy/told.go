@@ -65,8 +65,9 @@ func (r Route) checkTold(report func(path, problem string)) {
 			report(at, err.Error())
 		} else if other := seen[folded]; other != "" {
 			report(at, "is "+other+" again: remove one")
+		} else {
+			seen[folded] = name
 		}
-		seen[folded] = name
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/vaultspan/vaultspan/audit"
 	"github.com/vaultspan/vaultspan/authn"
+	"github.com/vaultspan/vaultspan/authn/assertion"
 	"github.com/vaultspan/vaultspan/authn/session"
 	"github.com/vaultspan/vaultspan/config"
 	"github.com/vaultspan/vaultspan/policy"
@@ -49,7 +50,8 @@ type parts struct {
 	config        *config.Config
 	generation    uint64 // of its bindings
 	authenticator *authn.Authenticator
-	sessions      *session.Manager // nil: nobody logs in
+	sessions      *session.Manager  // nil: nobody logs in
+	assertions    *assertion.Signer // nil: no upstream is told by assertion
 	engine        *policy.Engine
 	vaults        map[string]*account
 	left          time.Time // when another took its place
@@ -91,6 +93,10 @@ func (i *instance) apply(ctx context.Context, cfg *config.Config) error {
 		Logger: i.logger, Meter: i.meter, Tracer: i.tracer,
 	})
 	if err != nil {
+		return err
+	}
+	if next.assertions, err = signer(cfg); err != nil {
+		next.authenticator.Close()
 		return err
 	}
 	if next.sessions, err = i.people(ctx, next); err != nil {
@@ -264,6 +270,9 @@ func (i *instance) settings(p *parts) proxy.Settings {
 	}
 	if p.sessions != nil { // a nil pointer in an interface is not nil
 		s.Sessions = p.sessions
+	}
+	if p.assertions != nil {
+		s.Assertions = p.assertions
 	}
 	return s
 }

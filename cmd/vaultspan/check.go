@@ -52,6 +52,7 @@ func (p *program) check(ctx context.Context, path string, online bool) error {
 	fmt.Fprintf(p.stdout, "%s: %s, %s, %s, %s: no problem found\n", path,
 		counted(len(cfg.Routes), "route"), counted(len(cfg.Roles), "role"), counted(len(cfg.Issuers), "issuer"), counted(len(cfg.Vaults), "vault"))
 	printRedirects(p.stdout, cfg)
+	printVerification(p.stdout, cfg)
 	if !online {
 		fmt.Fprintln(p.stdout, "issuers and vaults were not asked: add --online")
 	}
