@@ -46,7 +46,7 @@ var onlyImporters = map[string][]string{
 	"github.com/aws/aws-sdk-go-v2":        {"vault"},
 	"github.com/open-policy-agent/opa":    {"policy"},
 	"github.com/zitadel/oidc":             {"authn/devidp"},
-	"github.com/coreos/go-oidc":           {"authn"},
+	"github.com/coreos/go-oidc":           {"authn", "examples/assertion"},
 	"github.com/spf13/cobra":              {"cmd/vaultspan"},
 	"go.yaml.in/yaml":                     {"config", "vault"},                // vault: the block that operators write into a secret's note
 	"golang.org/x/oauth2":                 {"authn", "authn/devidp", "vault"}, // vault: it exchanges secrets

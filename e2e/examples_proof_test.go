@@ -50,6 +50,13 @@ var proofs = map[string]func(*testing.T, *example){
 		x.sees(t, "Terminal 3", `browser -o /dev/null -w '%{http_code} %{url_effective}\n' -d "" http://127.0.0.1:8443/.vaultspan/logout`, "200 http://127.0.0.1:8443/.vaultspan/signed-out")
 		x.sees(t, "Terminal 3", "browser http://127.0.0.1:7701/account?person=carol", "<li>no application</li>")
 	},
+	"assertion": func(t *testing.T, x *example) {
+		// The gateway takes another key to sign with, and the wiki, which has never
+		// heard of it, goes on.
+		x.sees(t, "Terminal 4", `(umask 077; { openssl rand -hex 32; cat assertion.key; } > next.key; mv next.key assertion.key)
+until [ "$(curl -s http://127.0.0.1:8443/.vaultspan/jwks.json | grep -o kid | wc -l)" = 6 ]; do sleep 0.1; done
+curl -s -H "Authorization: Bearer $ALICE" http://127.0.0.1:8443/wiki/Home`, `…"reader":"corp:alice",…`)
+	},
 	"otel-collector": func(t *testing.T, x *example) {
 		id := regexp.MustCompile(`X-Request-Id: (\w+)`).FindStringSubmatch(x.Shown()["Terminal 4"])
 		if id == nil || !strings.Contains(x.Shown()["Terminal 2"], "trace "+id[1]+"  vaultspan: GET payments\n") {

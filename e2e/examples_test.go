@@ -24,6 +24,7 @@ var needs = map[string][]string{
 	"behind-nginx": {"/usr/sbin/nginx", "openssl"},
 	"agent-egress": {"node", "npm"},
 	"people":       {"openssl"},
+	"assertion":    {"openssl"},
 }
 
 // example is a README being followed.
@@ -100,7 +101,7 @@ func followExample(t *testing.T, name string) {
 }
 
 // copyExample copies an example to where it may leave files, at the same place
-// beside e2e as in the repository.
+// beside e2e, and in the same module, as in the repository.
 func copyExample(t *testing.T, name string) string {
 	root := t.TempDir()
 	dir := filepath.Join(root, "examples", name)
@@ -111,8 +112,10 @@ func copyExample(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(here, filepath.Join(root, "e2e")); err != nil {
-		t.Fatal(err)
+	for name, target := range map[string]string{"e2e": here, "go.mod": filepath.Join(here, "../go.mod"), "go.sum": filepath.Join(here, "../go.sum")} {
+		if err := os.Symlink(target, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }
