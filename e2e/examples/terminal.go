@@ -106,7 +106,7 @@ func (t *Terminal) Type(ctx context.Context, s Step) (string, error) {
 		t.mu.Lock()
 		t.begun = t.shown.Len()
 		t.mu.Unlock()
-		t.running, t.gorun = s.Running, strings.Contains(s.Script, "go -C")
+		t.running, t.gorun = s.Running, strings.Contains(s.Script, "go -C") || strings.Contains(s.Script, "go run")
 		if _, err := io.WriteString(t.stdin, s.Script+"printf '\\n@finished %s\\n' $?\n"); err != nil {
 			return "", err
 		}

@@ -6,12 +6,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log"
 	"net/http"
-	"os"
-	"os/signal"
 	"time"
 )
 
@@ -22,14 +19,8 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	server := &http.Server{Addr: address, Handler: wiki(newVerifier(ctx, gateway, route, time.Now))}
-	context.AfterFunc(ctx, func() { server.Close() })
 	fmt.Println("the wiki is on", address)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		log.Fatal(err)
-	}
+	log.Fatal(http.ListenAndServe(address, wiki(newVerifier(context.Background(), gateway, route, time.Now))))
 }
 
 // wiki greets its readers.
