@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -122,10 +123,12 @@ func TestNoPartOfAnAssertionIsKept(t *testing.T) {
 	b.do(t, "GET", "https://app.gw.test/x", b.token(t, "alice"))
 	parts := strings.Split(b.u1.last(t).Header.Get(assertion.Header), ".")
 	b.records(t)
-	kept := b.logs.String()
+	var all strings.Builder
+	all.WriteString(b.logs.String())
 	for _, s := range b.spans.GetSpans() {
-		kept += fmt.Sprintf("%s %v %v %+v", s.Name, s.Attributes, s.Events, s.Links)
+		fmt.Fprintf(&all, "%s %v %v %+v", s.Name, s.Attributes, s.Events, s.Links)
 	}
+	kept := all.String()
 	if len(parts) != 3 || !strings.Contains(kept, "R1") {
 		t.Fatal("nothing was looked for")
 	}
@@ -141,14 +144,33 @@ func TestNoPartOfAnAssertionIsKept(t *testing.T) {
 func TestNobodySaysWhoItIs(t *testing.T) {
 	b := newTelling(t)
 	alice, carol := b.token(t, "alice"), b.token(t, "carol")
-	for _, route := range []struct{ name, method, host, path, token, said string }{
-		{"R1", "GET", "app.gw.test", "/x", alice, saidOfAlice},
-		{"R2", "POST", "pay.gw.test", "/x", carol, ""},
-		{"R3", "GET", "app.gw.test", "/public/x", "", ""}, // open to anyone, and its upstream is R1's
-		{"R7", "GET", "api.gw.test", "/api/x", alice, ""},
+	for _, route := range []struct {
+		name, method, host, path, token, said string
+		up                                    *upstream
+	}{
+		{"R1", "GET", "app.gw.test", "/x", alice, saidOfAlice, b.u1},
+		{"R2", "POST", "pay.gw.test", "/x", carol, "", b.u2},
+		{"R3", "GET", "app.gw.test", "/public/x", "", "", b.u1}, // open to anyone, and its upstream is R1's
+		{"R7", "GET", "api.gw.test", "/api/x", alice, "", b.u2},
 	} {
+		check := func(how string) {
+			t.Helper()
+			seen := route.up.last(t)
+			if got := said(seen); got != route.said {
+				t.Errorf("%s, %s: the upstream is told\n%s", route.name, how, got)
+			}
+			for name, values := range seen.Header {
+				if strings.Contains(fmt.Sprint(values), "root") {
+					t.Errorf("%s, %s: the upstream received %s: %q", route.name, how, name, values)
+				}
+			}
+			if got := len(seen.Header.Values(assertion.Header)); got != strings.Count(route.said, "X-User-Id") {
+				t.Errorf("%s, %s: %d assertions", route.name, how, got)
+			}
+		}
 		for name := range maps.Keys(tellers) {
-			for _, spelling := range []string{name, strings.ToUpper(name), strings.ReplaceAll(name, "-", "_"), strings.ReplaceAll(name, "-", "."), strings.Replace(name, "-", "_", 1)} {
+			spellings := []string{name, strings.ToUpper(name), strings.ReplaceAll(name, "-", "_"), strings.ReplaceAll(name, "-", "."), strings.Replace(name, "-", "_", 1)}
+			for _, spelling := range spellings {
 				conn := b.raw(t, false)
 				fields := spelling + ": root\r\n" + spelling + ": root2\r\nX-Vaultspan-Assertion: root\r\nX_Vaultspan_Assertion: root\r\nx-vaultspan.assertion: root\r\n" +
 					"Connection: " + name + ", x-vaultspan-assertion\r\n"
@@ -160,24 +182,40 @@ func TestNobodySaysWhoItIs(t *testing.T) {
 					t.Fatalf("%s %s: %v %s %v", route.name, spelling, res, body, err)
 				}
 				conn.Close()
-				up := b.u1
-				if route.name == "R2" || route.name == "R7" {
-					up = b.u2
-				}
-				seen := up.last(t)
-				if got := said(seen); got != route.said {
-					t.Errorf("%s %s: the upstream is told\n%s", route.name, spelling, got)
-				}
-				for name, values := range seen.Header {
-					if strings.Contains(fmt.Sprint(values), "root") {
-						t.Errorf("%s %s: the upstream received %s: %q", route.name, spelling, name, values)
-					}
-				}
-				if got := len(seen.Header.Values(assertion.Header)); got != strings.Count(route.said, "X-User-Id") {
-					t.Errorf("%s %s: %d assertions", route.name, spelling, got)
-				}
+				check(spelling)
 			}
+			res, body := b.do(t, route.method, "https://"+route.host+route.path, route.token, func(r *http.Request) { // HTTP/2
+				for _, spelling := range append(spellings, "X-Vaultspan-Assertion", "X_Vaultspan_Assertion") {
+					r.Header[spelling] = []string{"root", "root2"}
+				}
+			})
+			if res.StatusCode != 200 || res.ProtoMajor != 2 {
+				t.Fatalf("%s: %s %d %s", route.name, res.Proto, res.StatusCode, body)
+			}
+			check(name + " over HTTP/2")
 		}
+	}
+}
+
+// mute signs nothing.
+type mute struct{ proxy.Assertions }
+
+func (mute) Sign(assertion.Claims) (string, bool, error) { return "", false, errors.New("no") }
+
+// An upstream that is to be told who is calling gets no request that does not say.
+func TestNothingIsSentThatIsNotVouchedFor(t *testing.T) {
+	b := newTelling(t)
+	b.settings.Assertions = mute{b.asserts}
+	if err := b.gateway.Swap(b.settings); err != nil {
+		t.Fatal(err)
+	}
+	res, body := b.do(t, "GET", "https://app.gw.test/x", b.token(t, "alice"))
+	refused(t, res, body, 500, "internal")
+	if n := len(b.u1.requests()); n != 0 {
+		t.Errorf("%d requests reached the upstream", n)
+	}
+	if e := outcome(t, b.records(t), "/x"); e.Code != "internal" || e.Status != 0 {
+		t.Errorf("recorded: %+v", e)
 	}
 }
 

@@ -83,7 +83,7 @@ func TestKeysRotate(t *testing.T) {
 		if _, err := verify(token, set); (err == nil) != (day < 2) {
 			t.Errorf("on day %d: %v", day, err)
 		}
-		parsed, err := jose.ParseSigned(sign(t, s, alice(c.Time)), []jose.SignatureAlgorithm{jose.ES256})
+		parsed, err := jose.ParseSignedCompact(sign(t, s, alice(c.Time)), []jose.SignatureAlgorithm{jose.ES256})
 		if err != nil {
 			t.Fatal(err)
 		}
