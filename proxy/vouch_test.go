@@ -23,17 +23,23 @@ var tellers = map[string]string{
 	"X-Vaultspan-Kind": "kind", "X-Issuer": "issuer", "X-Actor": "actor",
 }
 
+// newSigner signs as https://gw.test for callers of idp, which has that URL.
+func newSigner(t *testing.T, idp string) *assertion.Signer {
+	t.Helper()
+	signer, err := assertion.New(assertion.Setup{
+		Config: assertion.Config{Key: func() string { return strings.Repeat("ab", 32) }}, Gateway: "https://gw.test", Issuers: map[string]string{"idp": idp},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
+}
+
 // newTelling is a bench whose R1 and R5 tell their upstreams who is calling.
 func newTelling(t *testing.T, change ...func(*bench, []proxy.Route) []proxy.Route) *bench {
 	t.Helper()
 	tell := func(b *bench, routes []proxy.Route) []proxy.Route {
-		signer, err := assertion.New(assertion.Setup{
-			Config: assertion.Config{Key: func() string { return strings.Repeat("ab", 32) }}, Gateway: "https://gw.test", Issuers: map[string]string{"idp": b.idp.Issuer()},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.asserts = signer
+		b.asserts = newSigner(t, b.idp.Issuer())
 		for i := range routes {
 			if slices.Contains([]string{"R1", "R5"}, routes[i].Name) {
 				routes[i].Assertion, routes[i].IdentityHeaders = true, tellers
@@ -114,6 +120,26 @@ func TestTheUpstreamIsToldWhoIsCalling(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(b.u2.last(t), "R5")
+}
+
+// Who logged in with a browser is told of in the same way, and the session's id is
+// nobody's to know.
+func TestPeopleAreVouchedForToo(t *testing.T) {
+	l := newLounge(t)
+	l.settings.Assertions = newSigner(t, l.people.Issuer())
+	l.settings.Routes[0].Assertion, l.settings.Routes[0].IdentityHeaders = true, tellers
+	if err := l.gateway.Swap(l.settings); err != nil {
+		t.Fatal(err)
+	}
+	cookie := l.login(t, "app.gw.test", "/x", "alice")
+	l.do(t, "GET", "https://app.gw.test/x", "", page, sending("Cookie", cookie, "X-User-Id", "root"))
+	seen := l.u1.last(t)
+	if got := said(seen); got != saidOfAlice {
+		t.Errorf("the headers say\n%s", got)
+	}
+	if claims := l.asserted(t, seen, "R1"); claims["sub"] != "idp:alice" || strings.Contains(fmt.Sprint(claims, seen.Header), strings.TrimPrefix(cookie, "__Host-vaultspan=")) {
+		t.Errorf("the assertion says %v", claims)
+	}
 }
 
 // Nobody can do with an assertion more than show it: it is in no log, no span and
