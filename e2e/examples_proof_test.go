@@ -18,6 +18,13 @@ import (
 
 // proofs are what is to be shown of an example beyond its README.
 var proofs = map[string]func(*testing.T, *example){
+	"assertion": func(t *testing.T, x *example) {
+		// The gateway takes another key to sign with, and the wiki, which has never
+		// heard of it, goes on.
+		x.sees(t, "Terminal 4", `(umask 077; { openssl rand -hex 32; cat assertion.key; } > next.key; mv next.key assertion.key)
+until [ "$(curl -s http://127.0.0.1:8443/.vaultspan/jwks.json | grep -o kid | wc -l)" = 6 ]; do sleep 0.1; done
+curl -s -H "Authorization: Bearer $ALICE" http://127.0.0.1:8443/wiki/Home`, `…"reader":"corp:alice",…`)
+	},
 	"per-team": func(t *testing.T, x *example) {
 		// The greedy configuration is not only reported: it can be served, and gets
 		// nothing.
@@ -49,13 +56,6 @@ var proofs = map[string]func(*testing.T, *example){
 		x.sees(t, "Terminal 3", "login carol", "<h1>Home</h1>")
 		x.sees(t, "Terminal 3", `browser -o /dev/null -w '%{http_code} %{url_effective}\n' -d "" http://127.0.0.1:8443/.vaultspan/logout`, "200 http://127.0.0.1:8443/.vaultspan/signed-out")
 		x.sees(t, "Terminal 3", "browser http://127.0.0.1:7701/account?person=carol", "<li>no application</li>")
-	},
-	"assertion": func(t *testing.T, x *example) {
-		// The gateway takes another key to sign with, and the wiki, which has never
-		// heard of it, goes on.
-		x.sees(t, "Terminal 4", `(umask 077; { openssl rand -hex 32; cat assertion.key; } > next.key; mv next.key assertion.key)
-until [ "$(curl -s http://127.0.0.1:8443/.vaultspan/jwks.json | grep -o kid | wc -l)" = 6 ]; do sleep 0.1; done
-curl -s -H "Authorization: Bearer $ALICE" http://127.0.0.1:8443/wiki/Home`, `…"reader":"corp:alice",…`)
 	},
 	"otel-collector": func(t *testing.T, x *example) {
 		id := regexp.MustCompile(`X-Request-Id: (\w+)`).FindStringSubmatch(x.Shown()["Terminal 4"])

@@ -21,10 +21,10 @@ const exampleDir = "VAULTSPAN_EXAMPLE_DIR"
 // needs are the commands that the README of an example says it needs, beside
 // those that all do.
 var needs = map[string][]string{
+	"assertion":    {"openssl"},
 	"behind-nginx": {"/usr/sbin/nginx", "openssl"},
 	"agent-egress": {"node", "npm"},
 	"people":       {"openssl"},
-	"assertion":    {"openssl"},
 }
 
 // example is a README being followed.

@@ -65,17 +65,20 @@ type headerPolicy struct {
 	noStore bool // no cache may keep a response
 }
 
-// newHeaderPolicy is a route's. No field that tells an upstream who is calling, on
-// whichever route, is a caller's to send on any: two routes may lead to one
-// upstream.
-func newHeaderPolicy(r Route, tellers ...string) headerPolicy {
+func newHeaderPolicy(r Route) headerPolicy {
 	p := headerPolicy{taken: map[string]bool{}, inject: r.Inject, noStore: r.Cache == "no-store" || r.Cache == "" && r.wears()}
-	for _, names := range [][]string{managed, r.TokenFrom, r.Inject.Places(), tellers} {
-		for _, name := range names {
-			p.taken[fold(name)] = true
-		}
+	for _, names := range [][]string{managed, r.TokenFrom, r.Inject.Places()} {
+		p.take(names)
 	}
 	return p
+}
+
+// take makes fields of these names, however they are spelled, not a caller's to
+// send.
+func (p headerPolicy) take(names []string) {
+	for _, name := range names {
+		p.taken[fold(name)] = true
+	}
 }
 
 // forwards says whether a caller's field of this name reaches the upstream.

@@ -61,13 +61,14 @@ func newTable(public *url.URL, routes []Route, closed map[string]error) (*table,
 	t := &table{mux: http.NewServeMux(), hosts: map[string]bool{}, ports: map[int]bool{}, byName: map[string]*route{}}
 	t.answerFor(public)
 	var problems []error
-	tellers := namesTold(routes)
+	tellers := namesTold(routes) // on all routes: two of them may lead to one upstream
 	for _, config := range routes {
-		r, err := compile(config, closed[config.Name], tellers)
+		r, err := compile(config, closed[config.Name])
 		if err != nil {
 			problems = append(problems, fmt.Errorf("route %q: %w", config.Name, err))
 			continue
 		}
+		r.headers.take(tellers)
 		t.byName[r.Name] = r
 		for _, pattern := range config.Match {
 			if err := handle(t.mux, pattern, r); err != nil {
@@ -163,9 +164,8 @@ func ownerOf(routes []Route, pattern string) string {
 	return ""
 }
 
-// compile makes a route ready. closed keeps it from serving anybody; tellers are
-// the fields that tell upstreams who is calling, on any route.
-func compile(config Route, closed error, tellers []string) (*route, error) {
+// compile makes a route ready. closed keeps it from serving anybody.
+func compile(config Route, closed error) (*route, error) {
 	upstream, err := parseUpstream(config.Upstream)
 	if err != nil {
 		return nil, err
@@ -193,7 +193,7 @@ func compile(config Route, closed error, tellers []string) (*route, error) {
 	r.Timeouts.Connect = cmp.Or(config.Timeouts.Connect, 5*time.Second)
 	r.Timeouts.Response = cmp.Or(config.Timeouts.Response, 60*time.Second)
 	r.Timeouts.Idle = cmp.Or(config.Timeouts.Idle, 5*time.Minute)
-	r.headers = newHeaderPolicy(config, tellers...)
+	r.headers = newHeaderPolicy(config)
 	if r.guard, err = newGuard(config.Origins); err != nil {
 		return nil, fmt.Errorf("origins: %w", err)
 	}

@@ -102,7 +102,8 @@ func TestIdentityHeadersAreChecked(t *testing.T) {
 // What one route tells, no caller sends on any other.
 func TestTellersAreTakenOnEveryRoute(t *testing.T) {
 	routes := []Route{{Name: "a", IdentityHeaders: map[string]string{"X-User": "email"}}, {Name: "b", IdentityHeaders: map[string]string{"Remote-Groups": "groups"}}, {Name: "c"}}
-	p := newHeaderPolicy(routes[2], namesTold(routes)...)
+	p := newHeaderPolicy(routes[2])
+	p.take(namesTold(routes))
 	for _, name := range []string{"X-User", "x_user", "X.User", "REMOTE_GROUPS", "Remote-Groups"} {
 		if p.forwards(name) {
 			t.Errorf("a caller's %s reaches the upstream", name)

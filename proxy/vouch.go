@@ -43,7 +43,7 @@ func (x *exchange) vouch(h http.Header) error {
 		}
 	}
 	if omitted != nil {
-		x.attempt.span.SetAttributes(attr.IdentityOmitted.StringSlice(omitted))
+		x.attempt.span.SetAttributes(attr.Omitted.StringSlice(omitted))
 	}
 	return nil
 }

@@ -38,21 +38,18 @@ const (
 
 // Attributes of a request and of what became of it.
 const (
-	Route   = attribute.Key("vaultspan.route")   // the route's name in the configuration
-	Refusal = attribute.Key("vaultspan.refusal") // the code of a refusal, such as "denied"
-	Attempt = attribute.Key("vaultspan.attempt") // spans only: the attempt's id, as in the audit log
+	Route   = attribute.Key("vaultspan.route")            // the route's name in the configuration
+	Refusal = attribute.Key("vaultspan.refusal")          // the code of a refusal, such as "denied"
+	Attempt = attribute.Key("vaultspan.attempt")          // spans only: the attempt's id, as in the audit log
+	Omitted = attribute.Key("vaultspan.identity.omitted") // spans only: on an attempt, what the upstream was not told of the caller, and why; never the value
 )
 
-// Attributes of the caller, on the authenticate span unless they say otherwise.
+// Attributes of the caller, on the authenticate span.
 const (
 	IdentityIssuer = attribute.Key("vaultspan.identity.issuer") // the issuer's name in the configuration
 	IdentityKind   = attribute.Key("vaultspan.identity.kind")   // human, workload or agent
 	IdentityMethod = attribute.Key("vaultspan.identity.method") // how it was proven: bearer or session
 	IdentityActor  = attribute.Key("vaultspan.identity.actor")  // spans only: who acts for the user (pseudonymous like UserID)
-
-	// IdentityOmitted says on an attempt what the upstream was not told of the
-	// caller, and why: "X-Groups: separator", never the value. spans only
-	IdentityOmitted = attribute.Key("vaultspan.identity.omitted")
 )
 
 // Attributes of the decision.
