@@ -54,7 +54,7 @@ var onlyImporters = map[string][]string{
 	"go.opentelemetry.io/otel/exporters":  {"telemetry"},
 	"go.opentelemetry.io/otel/sdk":        {"telemetry", "cmd/vaultspan"},
 	"github.com/prometheus/client_golang": {"telemetry"},
-	"github.com/go-jose/go-jose":          {"authn", "authn/devidp"},
+	"github.com/go-jose/go-jose":          {"authn", "authn/assertion", "authn/devidp"},
 	"github.com/mattn/go-sqlite3":         {"authn/session"},
 	"github.com/redis/go-redis":           {"authn/session"},
 }

@@ -1,37 +1,24 @@
 package assertion
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math/big"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
-// key is a signing key, hidden behind a func.
+// key is a signing key, behind what it signs with, and its public half.
 type key struct {
-	id   string
-	sign func(message string) ([]byte, error)
-	jwk  jwk
+	sign   func(payload []byte) (*jose.JSONWebSignature, error)
+	public jose.JSONWebKey
 }
-
-// jwk is the public half (RFC 7518 section 6.2.1).
-type jwk struct {
-	Type      string `json:"kty"`
-	Curve     string `json:"crv"`
-	X         string `json:"x"`
-	Y         string `json:"y"`
-	Use       string `json:"use"`
-	Algorithm string `json:"alg"`
-	ID        string `json:"kid"`
-}
-
-// encoded is base64url without padding, as all of JOSE has it.
-func encoded(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 // derive is the key of a seed for the period that begins at start, both in
 // seconds. It is the same on every node and in every version: a test holds it.
@@ -49,48 +36,31 @@ func derive(seed []byte, start, length int64) (key, error) {
 	if err != nil {
 		return key{}, err
 	}
-	point, err := private.PublicKey.Bytes() // 4, x, y
+	public := jose.JSONWebKey{Key: &private.PublicKey, Use: "sig", Algorithm: string(algorithm)}
+	sum, err := public.Thumbprint(crypto.SHA256) // it is named by what it is (RFC 7638)
 	if err != nil {
 		return key{}, err
 	}
-	public := jwk{Type: "EC", Curve: "P-256", X: encoded(point[1:33]), Y: encoded(point[33:]), Use: "sig", Algorithm: algorithm}
-	public.ID = public.thumbprint()
-	return key{public.ID, func(message string) ([]byte, error) { return sign(private, message) }, public}, nil
-}
-
-// thumbprint names a key by what it is (RFC 7638 section 3).
-func (k jwk) thumbprint() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, `{"crv":%q,"kty":%q,"x":%q,"y":%q}`, k.Curve, k.Type, k.X, k.Y))
-	return encoded(sum[:])
-}
-
-// sign is ES256 (RFC 7518 section 3.4): r and s, 32 bytes each.
-func sign(private *ecdsa.PrivateKey, message string) ([]byte, error) {
-	sum := sha256.Sum256([]byte(message))
-	r, s, err := ecdsa.Sign(rand.Reader, private, sum[:])
+	public.KeyID = base64.RawURLEncoding.EncodeToString(sum)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: jose.JSONWebKey{Key: private, KeyID: public.KeyID}},
+		new(jose.SignerOptions).WithType(Type))
 	if err != nil {
-		return nil, err
+		return key{}, err
 	}
-	signature := make([]byte, 64)
-	r.FillBytes(signature[:32])
-	s.FillBytes(signature[32:])
-	return signature, nil
+	return key{signer.Sign, public}, nil
 }
 
 // ring is the keys around one moment.
 type ring struct {
 	period int64
 	signs  key
-	header string // of what it signs, encoded
 	set    []byte // of all, a JWK set
 }
 
 // newRing derives the keys of a period and of those before and after it.
 func newRing(seeds [][]byte, period, length int64) (*ring, error) {
 	r := &ring{period: period}
-	var set struct {
-		Keys []jwk `json:"keys"`
-	}
+	var set jose.JSONWebKeySet
 	for i, seed := range seeds {
 		for _, n := range []int64{period, period + 1, period - 1} {
 			k, err := derive(seed, n*length, length)
@@ -100,18 +70,10 @@ func newRing(seeds [][]byte, period, length int64) (*ring, error) {
 			if i == 0 && n == period {
 				r.signs = k
 			}
-			set.Keys = append(set.Keys, k.jwk)
+			set.Keys = append(set.Keys, k.public)
 		}
 	}
-	header, err := json.Marshal(struct {
-		Algorithm string `json:"alg"`
-		ID        string `json:"kid"`
-		Type      string `json:"typ"`
-	}{algorithm, r.signs.id, Type})
-	if err != nil {
-		return nil, err
-	}
-	r.header = encoded(header)
+	var err error
 	r.set, err = json.Marshal(set)
 	return r, err
 }

@@ -1,7 +1,6 @@
 package assertion
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -10,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // Header is the field that an assertion travels in.
@@ -22,7 +23,7 @@ const Type = "vaultspan-assertion+jwt"
 // at 8 KiB, and some the whole header.
 const MaxSize = 6 << 10
 
-const algorithm = "ES256"
+const algorithm = jose.ES256
 
 // past is how far an assertion's nbf lies before it was made, for clocks that
 // are behind ours.
@@ -141,19 +142,16 @@ func (s *Signer) Sign(c Claims) (token string, whole bool, err error) {
 
 // token signs a payload.
 func (r *ring) token(p payload) (string, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // nobody shows it in a page, and it is longer
-	if err := e.Encode(p); err != nil {
-		return "", err
-	}
-	message := r.header + "." + encoded(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
-	if len(message) > MaxSize {
-		return message, nil // too long already
-	}
-	signature, err := r.signs.sign(message)
+	text, err := json.Marshal(p)
 	if err != nil {
 		return "", err
 	}
-	return message + "." + encoded(signature), nil
+	if len(text) > MaxSize {
+		return string(text), nil // too long already
+	}
+	signed, err := r.signs.sign(text)
+	if err != nil {
+		return "", err
+	}
+	return signed.CompactSerialize()
 }
