@@ -33,7 +33,7 @@ var commands = map[string]command{
 	"begin": positive(begin), "read": positive(readUntil), "send": positive(send), "finish": positive(finish), "dial": positive(dial),
 	"await": positive(await), "records": positive(records), "accounted": positive(accounted),
 	"load": positive(startLoad), "unload": positive(stopLoad), "disk": positive(disk), "certificate": positive(certificate),
-	"drain": positive(drain), "reload": positive(reload),
+	"drain": positive(drain), "reload": positive(reload), "login": positive(login), "backchannel": positive(backchannel),
 }
 
 // positive is a command that "!" makes no sense of.

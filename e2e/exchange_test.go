@@ -33,7 +33,7 @@ func begin(ts *testscript.TestScript, s *scenario, args []string) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	x := &exchange{cancel: cancel, moved: make(chan struct{}), req: c.request(ctx, ts, flags.Arg(1))}
 	s.exchanges[flags.Arg(0)] = x
-	go x.run(s.client(ts, c.on))
+	go x.run(s.client(ts, &c))
 }
 
 // run does the request and takes in the answer as it comes.

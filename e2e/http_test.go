@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/vaultspan/vaultspan/e2e/bench"
 )
 
 // list is a flag that may be given several times.
@@ -21,12 +23,13 @@ func (l *list) Set(value string) error { *l = append(*l, value); return nil }
 
 // call is what the flags of a request say.
 type call struct {
-	token, method, data, host, on string
-	headers                       list
-	bytes                         int
+	token, method, data, host, on, jar string
+	page                               bool
+	headers                            list
+	bytes                              int
 }
 
-const callUsage = "[-token VAR] [-method M] [-header 'K: V'] [-data TEXT] [-bytes N] [-host HOST] [-on CONN]"
+const callUsage = "[-token VAR] [-jar JAR] [-page] [-method M] [-header 'K: V'] [-data TEXT] [-bytes N] [-host HOST] [-on CONN]"
 
 func (c *call) flags(name string) *flag.FlagSet {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
@@ -36,13 +39,19 @@ func (c *call) flags(name string) *flag.FlagSet {
 	flags.IntVar(&c.bytes, "bytes", 0, "")
 	flags.StringVar(&c.host, "host", "", "")
 	flags.StringVar(&c.on, "on", "", "")
+	flags.StringVar(&c.jar, "jar", "", "")
+	flags.BoolVar(&c.page, "page", false, "")
 	flags.Var(&c.headers, "header", "")
 	return flags
 }
 
 // request makes the request; a URL that begins with / is of the gateway.
 func (c *call) request(ctx context.Context, ts *testscript.TestScript, url string) *http.Request {
-	if strings.HasPrefix(url, "/") {
+	switch {
+	case !strings.HasPrefix(url, "/"):
+	case c.jar != "":
+		url = bench.PublicURL + url
+	default:
 		url = ts.Getenv("GATEWAY") + url
 	}
 	data := c.data + strings.Repeat("x", c.bytes)
@@ -66,6 +75,9 @@ func (c *call) request(ctx context.Context, ts *testscript.TestScript, url strin
 		name = http.CanonicalHeaderKey(name)
 		req.Header[name] = append(req.Header[name], strings.TrimSpace(value))
 	}
+	if c.page {
+		asPage(req)
+	}
 	return req
 }
 
@@ -76,13 +88,19 @@ var caller = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// client is the caller, or the one that owns a connection.
-func (s *scenario) client(ts *testscript.TestScript, on string) *http.Client {
-	if on == "" {
+// client is the caller, the one that owns a connection, or somebody's browser.
+func (s *scenario) client(ts *testscript.TestScript, c *call) *http.Client {
+	switch {
+	case c.jar != "":
+		v := s.visitors[c.jar]
+		need(ts, v != nil && s.gateway != nil, "login "+c.jar+" PERSON STATUS PAGE, first")
+		v.node = s.gateway.Listen
+		return v.client
+	case c.on == "":
 		return caller
 	}
-	client := s.connections[on]
-	need(ts, client != nil, "dial "+on+", first")
+	client := s.connections[c.on]
+	need(ts, client != nil, "dial "+c.on+", first")
 	return client
 }
 
@@ -99,7 +117,7 @@ func request(ts *testscript.TestScript, s *scenario, args []string) {
 	defer cancel()
 	var got answer
 	once := func() bool {
-		got, err = s.ask(s.client(ts, c.on), c.request(ctx, ts, flags.Arg(1)))
+		got, err = s.ask(s.client(ts, &c), c.request(ctx, ts, flags.Arg(1)))
 		return err == nil && got.status == status
 	}
 	ok := once()
@@ -141,11 +159,17 @@ func (s *scenario) ask(client *http.Client, req *http.Request) (answer, error) {
 
 // note keeps an answer of the gateway.
 func (s *scenario) note(req *http.Request, a answer) {
-	if s.gateway == nil || !strings.HasSuffix(s.gateway.URL, "//"+req.URL.Host) {
+	public := strings.HasSuffix(bench.PublicURL, "//"+req.URL.Host)
+	if s.gateway == nil || !public && !strings.HasSuffix(s.gateway.URL, "//"+req.URL.Host) {
 		return
 	}
 	var head bytes.Buffer
-	a.header.Write(&head)
+	header := a.header.Clone()
+	if public { // a browser's own, and no canary to it
+		header.Del("Set-Cookie")
+		header.Del("Location")
+	}
+	header.Write(&head)
 	s.Saw("an answer to a caller", append(head.Bytes(), a.body...))
 	if code := a.code(); code != "" {
 		s.mu.Lock()

@@ -19,6 +19,11 @@
 //	                              the headers to stderr, X-Request-Id to $TRACE
 //	      -token VAR  -method M  -header 'K: V'  -data TEXT  -bytes N  -host HOST  -on CONN
 //	      -times N  N requests, all of them so  -until  again and again, until one is so
+//	      -jar JAR  from a browser that logged in: to http://localhost:8080  -page  as it goes to a page
+//	login JAR PERSON STATUS PAGE [END]
+//	                              a browser goes to a page, picks its person at issuer A where it is asked to,
+//	                              and ends with this status on that page, or on END. Shows it as http does
+//	backchannel PERSON STATUS     issuer A says that somebody's login ended there
 //	dial CONN                     connect, for later requests "-on CONN" and none but them
 //	begin [FLAG…] NAME URL        a request that goes on: a stream, a WebSocket, a slow answer
 //	read NAME PATTERN             until its answer so far matches
@@ -130,6 +135,7 @@ type scenario struct {
 	draining bool
 
 	connections map[string]*http.Client
+	visitors    map[string]*visitor
 	exchanges   map[string]*exchange
 	loads       map[string]*load
 	small       string // where the small file system is
@@ -162,7 +168,7 @@ func setup(env *testscript.Env) error {
 	}
 	env.Values[key{}] = &scenario{
 		Bench: b, ctx: ctx,
-		connections: map[string]*http.Client{}, exchanges: map[string]*exchange{}, loads: map[string]*load{},
+		connections: map[string]*http.Client{}, visitors: map[string]*visitor{}, exchanges: map[string]*exchange{}, loads: map[string]*load{},
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ package bench
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -46,6 +47,7 @@ type Bench struct {
 	further []string            // canaries of the test's own
 	seen    map[string][]byte   // what callers and processes showed, by where
 	values  map[string][]string // every value a secret ever had, by upstream
+	granted map[Grant]int
 }
 
 // planted is a secret of the vault and the upstream that demands it.
@@ -63,7 +65,7 @@ func Start(ctx context.Context, secretsDir string) (*Bench, error) {
 		values: map[string][]string{},
 	}
 	var err error
-	if b.IdP, err = devidp.Start(ctx, devidp.Config{}); err != nil {
+	if err = b.startIdP(ctx); err != nil {
 		return nil, err
 	}
 	if b.Other, err = devidp.Start(ctx, devidp.Config{}); err != nil {
@@ -84,7 +86,7 @@ func Start(ctx context.Context, secretsDir string) (*Bench, error) {
 			return nil, err
 		}
 	}
-	if err := b.plant(ctx, secretsDir); err != nil {
+	if err := errors.Join(b.plant(ctx, secretsDir), b.plantPeople(secretsDir)); err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
 	return b, nil

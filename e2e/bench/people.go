@@ -1,0 +1,133 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/vaultspan/vaultspan/authn/devidp"
+)
+
+// PublicURL is where people say that the gateway is. Nothing listens there: their
+// browsers connect to one of its nodes, as a load balancer would.
+const PublicURL = "http://localhost:8080"
+
+// ClientSecret is that of the client vaultspan at issuer A.
+const ClientSecret = "vaultspan-dev-secret"
+
+// startIdP starts issuer A, where people also log in to the client vaultspan. All
+// that it gives to that client is a canary.
+func (b *Bench) startIdP(ctx context.Context) error {
+	people, clients := devidp.Cast()
+	for i := range clients {
+		if clients[i].ID == "vaultspan" {
+			clients[i].RedirectURIs = append(clients[i].RedirectURIs, PublicURL+"/.vaultspan/callback")
+			clients[i].PostLogoutRedirectURIs = append(clients[i].PostLogoutRedirectURIs, PublicURL+"/.vaultspan/signed-out")
+		}
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	b.IdP, err = devidp.New(devidp.Config{Issuer: "http://" + listener.Addr().String(), People: people, Clients: clients})
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: http.HandlerFunc(b.serveIdP), ReadHeaderTimeout: 10 * time.Second}
+	context.AfterFunc(ctx, func() { server.Close() })
+	go server.Serve(listener)
+	return nil
+}
+
+// Grant is a kind of question to the token endpoint of issuer A, and its answer.
+type Grant struct {
+	Type   string // authorization_code, refresh_token and so on
+	Status int
+}
+
+// Granted is how often issuer A was asked so, and answered so.
+func (b *Bench) Granted(g Grant) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.granted[g]
+}
+
+// serveIdP is issuer A, with an eye on its token endpoint.
+func (b *Bench) serveIdP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != string(devidp.Token) {
+		b.IdP.ServeHTTP(w, r)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	form, _ := url.ParseQuery(string(body))
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	answer := httptest.NewRecorder()
+	b.IdP.ServeHTTP(answer, r)
+	b.mu.Lock()
+	if b.granted == nil {
+		b.granted = map[Grant]int{}
+	}
+	b.granted[Grant{form.Get("grant_type"), answer.Code}]++
+	b.mu.Unlock()
+	var tokens struct {
+		Access  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+		ID      string `json:"id_token"`
+	}
+	client, _, _ := r.BasicAuth()
+	if client == "vaultspan" && json.Unmarshal(answer.Body.Bytes(), &tokens) == nil {
+		for _, token := range []string{tokens.Access, tokens.Refresh, tokens.ID, form.Get("code_verifier")} {
+			if token != "" { // of a JWT, the signature
+				b.Plant(token[strings.LastIndexByte(token, '.')+1:])
+			}
+		}
+	}
+	for name, values := range answer.Header() {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(answer.Code)
+	w.Write(answer.Body.Bytes())
+}
+
+// plantPeople writes what a gateway needs for people to log in: client-secret, and
+// two keys of sessions.
+func (b *Bench) plantPeople(secretsDir string) error {
+	files := map[string]string{"client-secret": ClientSecret, "wrong-secret": "wrong-" + rand.Text()}
+	for _, name := range []string{"session.key", "session-2.key"} {
+		var key [32]byte
+		rand.Read(key[:])
+		files[name] = hex.EncodeToString(key[:])
+	}
+	for name, content := range files {
+		b.Plant(content)
+		if err := os.WriteFile(filepath.Join(secretsDir, name), []byte(content+"\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LogoutToken is what issuer A says to the client vaultspan when somebody's login
+// ends there (OpenID Connect Back-Channel Logout 1.0).
+func (b *Bench) LogoutToken(person string) (string, error) {
+	now := time.Now()
+	return b.IdP.Mint(map[string]any{
+		"iss": b.IdP.Issuer(), "aud": "vaultspan", "sub": person, "iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(), "jti": rand.Text(),
+		"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
+	}, map[string]any{"typ": "logout+jwt"})
+}
