@@ -159,6 +159,9 @@ func (x *exchange) stillAllowed() (cause error) {
 	if route == nil || route.closed != nil || route.destination != x.route.destination {
 		return cut{routeClosed}
 	}
+	if x.session != "" && !route.Session {
+		return cut{sessionRevoked} // the route is not for people any more
+	}
 	decision, err := now.Policy.Decide(x.ctx, x.policyInput(identity, route))
 	switch {
 	case err != nil:
