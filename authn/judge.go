@@ -68,8 +68,11 @@ var neverTypes = []string{"logout+jwt", "dpop+jwt", "secevent+jwt"}
 // it means that nothing else is wrong.
 func (r *rules) times(claims object, now time.Time) error {
 	iat, ok := claims.date("iat")
-	if !ok || iat.After(now.Add(r.skew)) {
-		return refuse(Invalid, "iat is missing, malformed or in the future")
+	switch {
+	case !ok:
+		return refuse(Invalid, "iat is missing or malformed")
+	case iat.After(now.Add(r.skew)):
+		return refuse(Invalid, "iat is in the future by more than clock_skew: compare this machine's clock with the issuer's")
 	}
 	exp, ok := claims.date("exp")
 	if !ok || !exp.After(iat) || exp.Sub(iat) > r.maxLifetime {
