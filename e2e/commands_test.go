@@ -33,7 +33,7 @@ var commands = map[string]command{
 	"begin": positive(begin), "read": positive(readUntil), "send": positive(send), "finish": positive(finish), "dial": positive(dial),
 	"await": positive(await), "records": positive(records), "accounted": positive(accounted),
 	"load": positive(startLoad), "unload": positive(stopLoad), "disk": positive(disk), "certificate": positive(certificate),
-	"drain": positive(drain), "reload": positive(reload), "login": positive(login), "backchannel": positive(backchannel),
+	"drain": positive(drain), "reload": positive(reload), "login": positive(login), "backchannel": positive(backchannel), "session": positive(handle),
 }
 
 // positive is a command that "!" makes no sense of.
@@ -254,8 +254,14 @@ func idp(ts *testscript.TestScript, s *scenario, args []string) {
 		fault, ok := faults[args[2]]
 		need(ts, ok, "idp fault PATH down|html|hang|nokeys|none")
 		s.IdP.Fault(devidp.Endpoint(args[1]), fault)
+	case len(args) == 3 && args[0] == "clock":
+		skew, err := time.ParseDuration(args[1])
+		ts.Check(err)
+		lifetime, err := time.ParseDuration(args[2])
+		ts.Check(err)
+		s.Clock(skew, lifetime)
 	default:
-		need(ts, false, "idp rotate | forget | fault PATH KIND")
+		need(ts, false, "idp rotate | forget | fault PATH KIND | clock SKEW LIFETIME")
 	}
 }
 

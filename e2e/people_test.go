@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os/exec"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -95,7 +97,7 @@ func (v *visitor) ask(req *http.Request) (answer, error) {
 func (v *visitor) visit(ctx context.Context, page, person string) (answer, *url.URL, error) {
 	at := page
 	var form url.Values
-	for range 20 {
+	for range 40 {
 		method, body := http.MethodGet, ""
 		if form != nil {
 			method, body = http.MethodPost, form.Encode()
@@ -128,7 +130,7 @@ func (v *visitor) visit(ctx context.Context, page, person string) (answer, *url.
 			return got, req.URL, nil
 		}
 	}
-	return answer{}, nil, errors.New("redirected twenty times")
+	return answer{}, nil, errors.New("redirected forty times")
 }
 
 // asPage makes a request one that a browser makes to go to a page.
@@ -197,4 +199,19 @@ func logoutAt(ctx context.Context, gateway, token string) (status int, err error
 	}
 	resp.Body.Close()
 	return resp.StatusCode, nil
+}
+
+// handle puts the newest session of somebody, as operators name it, into $VAR.
+func handle(ts *testscript.TestScript, s *scenario, args []string) {
+	need(ts, len(args) == 2 && s.gateway != nil, "session VAR PERSON, after serve")
+	exe, err := program()
+	ts.Check(err)
+	cmd := exec.CommandContext(s.ctx, exe, "sessions", "list", "--json", "--subject", args[1])
+	cmd.Dir = ts.Getenv("WORK")
+	out, err := cmd.Output()
+	ts.Check(err)
+	var listed []struct{ ID string }
+	ts.Check(json.Unmarshal(out, &listed))
+	need(ts, len(listed) > 0, "login JAR "+args[1]+" STATUS PAGE, first")
+	ts.Setenv(args[0], listed[0].ID)
 }

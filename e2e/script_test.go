@@ -24,6 +24,7 @@
 //	                              a browser goes to a page, picks its person at issuer A where it is asked to,
 //	                              and ends with this status on that page, or on END. Shows it as http does
 //	backchannel PERSON STATUS     issuer A says that somebody's login ended there
+//	session VAR PERSON            the id of somebody's newest session, in $VAR
 //	dial CONN                     connect, for later requests "-on CONN" and none but them
 //	begin [FLAG…] NAME URL        a request that goes on: a stream, a WebSocket, a slow answer
 //	read NAME PATTERN             until its answer so far matches
@@ -36,6 +37,8 @@
 //	secret PROJECT NAME VALUE     one more secret in the vault
 //	idp rotate | forget           the keys of issuer A
 //	idp fault PATH down|html|hang|nokeys|none
+//	idp clock SKEW LIFETIME       of the ID tokens that issuer A gives to people, and no refresh token;
+//	                              "0s 0s" is as it was
 //	upstream [-wait N] [-headers NAMES] NAME
 //	                              what U1, U2 or U3 received, a line each, to stdout
 //	release NAME                  let go of the requests that the upstream holds

@@ -42,12 +42,13 @@ type Bench struct {
 	org      *bwemu.Organization
 	projects map[string]*bwemu.Project // by name
 
-	mu      sync.Mutex
-	tokens  []string            // issued to callers
-	further []string            // canaries of the test's own
-	seen    map[string][]byte   // what callers and processes showed, by where
-	values  map[string][]string // every value a secret ever had, by upstream
-	granted map[Grant]int
+	mu             sync.Mutex
+	tokens         []string            // issued to callers
+	further        []string            // canaries of the test's own
+	seen           map[string][]byte   // what callers and processes showed, by where
+	values         map[string][]string // every value a secret ever had, by upstream
+	granted        map[Grant]int
+	skew, lifetime time.Duration // of issuer A's ID tokens: see Clock
 }
 
 // planted is a secret of the vault and the upstream that demands it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -84,24 +85,63 @@ func (b *Bench) serveIdP(w http.ResponseWriter, r *http.Request) {
 	}
 	b.granted[Grant{form.Get("grant_type"), answer.Code}]++
 	b.mu.Unlock()
-	var tokens struct {
-		Access  string `json:"access_token"`
-		Refresh string `json:"refresh_token"`
-		ID      string `json:"id_token"`
-	}
 	client, _, _ := r.BasicAuth()
-	if client == "vaultspan" && json.Unmarshal(answer.Body.Bytes(), &tokens) == nil {
-		for _, token := range []string{tokens.Access, tokens.Refresh, tokens.ID, form.Get("code_verifier")} {
-			if token != "" { // of a JWT, the signature
+	said := answer.Body.Bytes()
+	var tokens map[string]any
+	if client == "vaultspan" && json.Unmarshal(said, &tokens) == nil {
+		b.redate(tokens)
+		said, _ = json.Marshal(tokens)
+		for _, name := range []string{"access_token", "refresh_token", "id_token"} {
+			if token, _ := tokens[name].(string); token != "" { // of a JWT, the signature
 				b.Plant(token[strings.LastIndexByte(token, '.')+1:])
 			}
+		}
+		if verifier := form.Get("code_verifier"); verifier != "" {
+			b.Plant(verifier)
 		}
 	}
 	for name, values := range answer.Header() {
 		w.Header()[name] = values
 	}
+	w.Header().Del("Content-Length")
 	w.WriteHeader(answer.Code)
-	w.Write(answer.Body.Bytes())
+	w.Write(said)
+}
+
+// Clock makes issuer A's clock wrong by so much, for the ID tokens that it gives to
+// people from now on, and lets them live so long, without a refresh token or a
+// word on how long the access token lives. Zero is as it was.
+func (b *Bench) Clock(skew, lifetime time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.skew, b.lifetime = skew, lifetime
+}
+
+// redate writes the ID token of an answer anew, by the clock that Clock says.
+func (b *Bench) redate(tokens map[string]any) {
+	b.mu.Lock()
+	skew, lifetime := b.skew, b.lifetime
+	b.mu.Unlock()
+	old, _ := tokens["id_token"].(string)
+	parts := strings.Split(old, ".")
+	if skew == 0 && lifetime == 0 || len(parts) != 3 {
+		return
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return
+	}
+	var claims map[string]any
+	if json.Unmarshal(payload, &claims) != nil {
+		return
+	}
+	now := time.Now().Add(skew)
+	claims["iat"], claims["auth_time"], claims["exp"] = now.Unix(), now.Unix(), now.Add(lifetime).Unix()
+	if token, err := b.IdP.Mint(claims, map[string]any{"typ": "JWT"}); err == nil {
+		tokens["id_token"] = token
+		delete(tokens, "refresh_token")
+		delete(tokens, "expires_in")
+	}
 }
 
 // plantPeople writes what a gateway needs for people to log in: client-secret, and
