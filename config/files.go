@@ -25,7 +25,7 @@ func (c *Config) complete(dir string) {
 	if c.Sessions.SQLite == "" && c.Sessions.Redis == nil && c.Audit.Dir != "" && c.people() {
 		c.Sessions.SQLite = filepath.Join(filepath.Dir(absolute(dir, c.Audit.Dir)), "sessions.db")
 	}
-	names := []*string{&c.Sessions.SQLite, &c.Sessions.Theme.Logo, &c.Admin.Socket, &c.TLS.Cert, &c.TLS.Key, &c.Policy.Replace, &c.Audit.Dir, &c.Telemetry.OTLP.CA}
+	names := []*string{&c.Sessions.SQLite, &c.Sessions.RedisCA, &c.Sessions.Theme.Logo, &c.Admin.Socket, &c.TLS.Cert, &c.TLS.Key, &c.Policy.Replace, &c.Audit.Dir, &c.Telemetry.OTLP.CA}
 	for i := range c.Issuers {
 		names = append(names, &c.Issuers[i].CA)
 	}
@@ -51,6 +51,7 @@ func (c *Config) complete(dir string) {
 // checkFiles reports the files that cannot be used, and remembers all of them.
 func (c *Config) checkFiles(report func(path, problem string)) {
 	c.checkAuthorities("telemetry.otlp.ca", c.Telemetry.OTLP.CA, report)
+	c.checkAuthorities("sessions.redis_ca", c.Sessions.RedisCA, report)
 	for i, issuer := range c.Issuers {
 		c.checkAuthorities(fmt.Sprintf("issuers[%d].ca", i), issuer.CA, report)
 	}

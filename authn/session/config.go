@@ -16,8 +16,12 @@ type Config struct {
 	// sessions.db beside audit.dir.
 	SQLite string `yaml:"sqlite"`
 	// Redis is where the sessions of several nodes are kept, in place of SQLite:
-	// redis://[user:password@]host:port/db, or rediss:// for TLS. Default: none.
+	// redis://[user:password@]host:port/db, or rediss:// for TLS. Its
+	// maxmemory-policy must be noeviction. Default: none.
 	Redis func() string `yaml:"redis"`
+	// RedisCA is a PEM file with the authorities that sign the certificate of a
+	// rediss:// server. Default: the system's.
+	RedisCA string `yaml:"redis_ca"`
 	// Key encrypts the tokens and identities in the store: 64 hexadecimal digits,
 	// as openssl rand -hex 32 writes them. To change it put the new key on a line
 	// before the old one, and take the old one away after absolute. Needed when a
@@ -64,11 +68,7 @@ func (c Config) Check(report func(path, problem string)) {
 	if c.SQLite != "" && c.Redis != nil {
 		report("redis", "sessions are kept in one place: remove sqlite or redis")
 	}
-	if c.Redis != nil {
-		if u, err := url.Parse(c.Redis()); err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Host == "" {
-			report("redis", "is not redis://host:port")
-		}
-	}
+	c.checkRedis(report)
 	if c.Key != nil {
 		if _, err := parseKeys(c.Key()); err != nil {
 			report("key", err.Error())
@@ -92,6 +92,25 @@ func (c Config) Check(report func(path, problem string)) {
 	}
 	if c.Theme.Logo != "" && logoType(c.Theme.Logo) == "" {
 		report("theme.logo", "is not the name of a .png or .svg file")
+	}
+}
+
+// checkRedis wants an address and nothing else: the client library takes switches
+// in the query, skip_verify among them.
+func (c Config) checkRedis(report func(path, problem string)) {
+	tls := false
+	if c.Redis != nil {
+		u, err := url.Parse(c.Redis())
+		tls = err == nil && u.Scheme == "rediss"
+		switch {
+		case err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Host == "":
+			report("redis", "is not redis://host:port")
+		case u.RawQuery != "" || u.Fragment != "":
+			report("redis", "has more than an address: nothing may follow redis://host:port/db")
+		}
+	}
+	if c.RedisCA != "" && !tls {
+		report("redis_ca", "is for rediss:// only: without TLS nothing is checked")
 	}
 }
 

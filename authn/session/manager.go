@@ -367,7 +367,7 @@ func (m *Manager) sweep(ctx context.Context) {
 	within, cancel := context.WithTimeout(ctx, 4*budget)
 	defer cancel()
 	if err := m.store.Sweep(within, now); err != nil {
-		m.logger.WarnContext(ctx, "old sessions could not be removed", "error", err.Error())
+		m.logger.WarnContext(ctx, "the store of sessions could not be swept, or is unfit", "error", err.Error())
 	}
 }
 

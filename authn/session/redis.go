@@ -3,12 +3,15 @@ package session
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,19 +33,41 @@ type Redis struct{ client *redis.Client }
 
 const redisPrefix = "vs:"
 
-// OpenRedis is a store at a URL as in Config.Redis. It does not wait for the
-// server: sessions are unavailable until it answers.
-func OpenRedis(address string) (*Redis, error) {
+// OpenRedis is a store at a URL as in Config.Redis, with the authorities in a file
+// as in Config.RedisCA. It does not wait for the server: sessions are unavailable
+// until it answers.
+func OpenRedis(address, ca string) (*Redis, error) {
 	options, err := redis.ParseURL(address)
 	if err != nil {
 		return nil, errors.New("sessions.redis: is not a URL such as redis://host:port/0") // the error quotes it, password and all
 	}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("sessions.redis_ca: %w", err)
+		}
+		authorities := x509.NewCertPool()
+		if !authorities.AppendCertsFromPEM(pem) || options.TLSConfig == nil {
+			return nil, errors.New("sessions.redis_ca: holds no certificate in PEM form, or there is no TLS")
+		}
+		options.TLSConfig.RootCAs = authorities
+	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = budget, budget, budget
 	options.ContextTimeoutEnabled = true
 	options.MaxRetries = -1 // a lease that was written twice is somebody else's
+	options.DialerRetries = 1
 	options.DisableIdentity = true
+	silence()
 	return &Redis{redis.NewClient(options)}, nil
 }
+
+// silence stops the client library from writing on its own to the process's
+// standard error. All that it says there is returned as an error too.
+var silence = sync.OnceFunc(func() { redis.SetLogger(silent{}) })
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // Close implements Store.
 func (s *Redis) Close() error { return s.client.Close() }
@@ -157,7 +182,8 @@ var (
 		redis.call('HSET', KEYS[1], 'refresh', ARGV[2], 'sealed', ARGV[3], 'sid', ARGV[4], 'lease', '0')
 		redis.call('HINCRBY', KEYS[1], 'version', 1)
 		return 1`)
-	endScript = redis.NewScript(`
+	// A server that is full must not keep people logged in.
+	endScript = redis.NewScript(`#!lua flags=allow-oom
 		local done = {}
 		for i, key in ipairs(KEYS) do
 			done[i] = 0
@@ -286,5 +312,18 @@ func (s *Redis) Once(ctx context.Context, k Key, now, until time.Time) (bool, er
 	return err == nil, err
 }
 
-// Sweep implements Store: what is over went by itself.
-func (s *Redis) Sweep(context.Context, time.Time) error { return nil }
+// Sweep implements Store. What is over went by itself; what is looked for is a
+// server that drops keys by itself. The sets by which sessions are found would go
+// too, and a session that is in none of them cannot be revoked.
+func (s *Redis) Sweep(ctx context.Context, _ time.Time) error {
+	info, err := s.client.Info(ctx, "memory").Result()
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(info) {
+		if policy, ok := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:"); ok && policy != "noeviction" {
+			return fmt.Errorf("this Redis drops keys when it is full (maxmemory-policy %s), and what it dropped cannot be found to be revoked: set noeviction", policy)
+		}
+	}
+	return nil
+}

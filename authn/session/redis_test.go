@@ -19,6 +19,7 @@ type redisServer struct {
 	t    testing.TB
 	port string
 	dir  string
+	args []string // further ones
 	cmd  *exec.Cmd
 }
 
@@ -45,7 +46,7 @@ func newRedisServer(t testing.TB) *redisServer {
 // start returns when the server answers: it says so on a pipe.
 func (s *redisServer) start() {
 	s.t.Helper()
-	s.cmd = exec.Command("redis-server", "--port", s.port, "--bind", "127.0.0.1", "--save", "", "--dir", s.dir, "--logfile", "")
+	s.cmd = exec.Command("redis-server", append([]string{"--port", s.port, "--bind", "127.0.0.1", "--save", "", "--dir", s.dir, "--logfile", ""}, s.args...)...)
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -79,7 +80,7 @@ func (s *redisServer) stop() {
 
 func (s *redisServer) open() *session.Redis {
 	s.t.Helper()
-	store, err := session.OpenRedis(fmt.Sprintf("redis://127.0.0.1:%s/0", s.port))
+	store, err := session.OpenRedis(fmt.Sprintf("redis://127.0.0.1:%s/0", s.port), "")
 	if err != nil {
 		s.t.Fatal(err)
 	}

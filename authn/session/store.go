@@ -27,7 +27,7 @@ type Store interface {
 	List(ctx context.Context, f Filter) ([]Record, error)
 	// Once says whether it is asked for this key for the first time until then.
 	Once(ctx context.Context, k Key, now, until time.Time) (bool, error)
-	// Sweep forgets what is over by now.
+	// Sweep forgets what is over by now, and says what makes the store unfit.
 	Sweep(ctx context.Context, now time.Time) error
 	// Close lets go of the store.
 	Close() error

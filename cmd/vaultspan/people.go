@@ -34,7 +34,7 @@ func (i *instance) people(ctx context.Context, p *parts) (*session.Manager, erro
 // openSessions opens the store that a configuration names.
 func openSessions(ctx context.Context, c session.Config) (session.Store, error) {
 	if c.Redis != nil {
-		return session.OpenRedis(c.Redis())
+		return session.OpenRedis(c.Redis(), c.RedisCA)
 	}
 	return session.OpenSQLite(ctx, c.SQLite)
 }
@@ -58,7 +58,7 @@ func sessionsAt(cfg *config.Config) string {
 		return ""
 	}
 	if cfg.Sessions.Redis != nil {
-		return cfg.Sessions.Redis()
+		return cfg.Sessions.Redis() + " " + cfg.Sessions.RedisCA
 	}
 	return cfg.Sessions.SQLite
 }
