@@ -1,6 +1,9 @@
 package session
 
 import (
+	"encoding/base64"
+	"net/http/httptest"
+	"testing"
 	"time"
 
 	"github.com/vaultspan/vaultspan/authn"
@@ -15,4 +18,33 @@ func SealForTest(m *Manager, r Record) (Record, error) {
 		Until:    time.Now().Add(24 * time.Hour), ID: none, Refresh: none,
 	})
 	return r, err
+}
+
+// Sealed is what something was sealed as: what it is, and the id that its key was
+// derived from.
+type Sealed struct {
+	What string
+	ID   []byte
+}
+
+// ManySealed makes n sessions' ids, logins and notes on logins, as browsers and
+// stores get them.
+func ManySealed(t *testing.T, n int) []Sealed {
+	m := &Manager{keys: keyring{[][]byte{make([]byte, 32)}}, now: time.Now}
+	var all []Sealed
+	for range n {
+		_, key := newID()
+		all = append(all, Sealed{ofSession, key[:]}, Sealed{ofFlow, []byte(random())})
+		w := httptest.NewRecorder()
+		m.countRound(w, httptest.NewRequest("GET", "/", nil), "/x")
+		value, err := base64.RawURLEncoding.DecodeString(w.Result().Cookies()[0].Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.keys.open(ofRounds, value[:roundsID], value[roundsID:]); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, Sealed{ofRounds, value[:roundsID]})
+	}
+	return all
 }

@@ -147,6 +147,7 @@ type round struct {
 const (
 	maxRounds  = 3
 	roundsTime = time.Minute
+	roundsID   = 16 // random bytes before what is sealed: each has a key of its own
 )
 
 // rounds are the logins of this browser in the last minute.
@@ -154,10 +155,10 @@ func (m *Manager) rounds(r *http.Request) []round {
 	var all []round
 	value, _ := cookieNamed(r.Header["Cookie"], roundsCookie)
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)
-	if err != nil {
+	if err != nil || len(sealed) < roundsID {
 		return nil
 	}
-	plain, err := m.keys.open(ofRounds, nil, sealed)
+	plain, err := m.keys.open(ofRounds, sealed[:roundsID], sealed[roundsID:])
 	if err != nil || json.Unmarshal(plain, &all) != nil {
 		return nil
 	}
@@ -186,7 +187,10 @@ func (m *Manager) countRound(w http.ResponseWriter, r *http.Request, path string
 	if err != nil { // unreachable: strings and times
 		return
 	}
-	setCookie(w, roundsCookie, base64.RawURLEncoding.EncodeToString(m.keys.seal(ofRounds, nil, plain)), roundsTime)
+	var id [roundsID]byte
+	rand.Read(id[:])
+	sealed := append(id[:], m.keys.seal(ofRounds, id[:], plain)...)
+	setCookie(w, roundsCookie, base64.RawURLEncoding.EncodeToString(sealed), roundsTime)
 }
 
 func pathHash(path string) string {

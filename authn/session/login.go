@@ -175,8 +175,13 @@ func (m *Manager) redeem(w http.ResponseWriter, r *http.Request, client *authn.C
 		m.failed(w, r, err)
 		return
 	}
-	if fresh, err := m.once(r.Context(), "code "+f.Issuer+" "+state); err != nil || !fresh {
-		m.logger.WarnContext(r.Context(), "a login's answer came twice, or cannot be written down", "issuer", f.Issuer)
+	fresh, err := m.once(r.Context(), "code "+f.Issuer+" "+state)
+	switch {
+	case err != nil:
+		m.failed(w, r, unreadable(err))
+		return
+	case !fresh:
+		m.logger.WarnContext(r.Context(), "a login's answer came twice", "issuer", f.Issuer)
 		m.fail(w, r, unasked)
 		return
 	}
@@ -207,10 +212,17 @@ func (m *Manager) already(r *http.Request, f flow) bool {
 // it is worth nothing after it (session fixation).
 func (m *Manager) endReplaced(r *http.Request) {
 	value, _, ambiguous := sessionCookie(r.Header["Cookie"])
-	if key, ok := parseID(value); ok && !ambiguous {
-		if _, err := m.end(r.Context(), Filter{Handle: m.keys.handle(key)}, WhyReplaced); err != nil {
-			m.logger.WarnContext(r.Context(), "the session before a login could not be ended", "error", err.Error())
-		}
+	key, ok := parseID(value)
+	if !ok || ambiguous {
+		return
+	}
+	// Its handle may be of a key before this one.
+	l, err := m.read(r.Context(), key)
+	if err == nil {
+		_, err = m.end(r.Context(), Filter{Handle: l.Handle}, WhyReplaced)
+	}
+	if refusal, ok := errors.AsType[*authn.Error](err); ok && refusal.Reason == authn.NoStore {
+		m.logger.WarnContext(r.Context(), "the session before a login could not be ended", "error", err.Error())
 	}
 }
 
