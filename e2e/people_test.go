@@ -34,16 +34,21 @@ func newVisitor(b *bench.Bench, node string) (*visitor, error) {
 		return nil, err
 	}
 	v := &visitor{bench: b, node: node, jar: loopbackJar{jar}}
-	v.client = &http.Client{Jar: v.jar, CheckRedirect: caller.CheckRedirect, Transport: &http.Transport{
+	v.client = v.connect(v)
+	return v, nil
+}
+
+// connect makes a client with the cookies of v, to the node of to.
+func (v *visitor) connect(to *visitor) *http.Client {
+	return &http.Client{Jar: v.jar, CheckRedirect: caller.CheckRedirect, Transport: &http.Transport{
 		DisableCompression: true, DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if strings.HasSuffix(bench.PublicURL, "//"+address) {
-				address = v.node
+				address = to.node
 			}
 			return new(net.Dialer).DialContext(ctx, network, address)
 		},
 	}}
-	return v, nil
 }
 
 // loopbackJar sends cookies for TLS to loopback too, as Chromium and Firefox do.

@@ -48,7 +48,8 @@ type Bench struct {
 	seen           map[string][]byte   // what callers and processes showed, by where
 	values         map[string][]string // every value a secret ever had, by upstream
 	granted        map[Grant]int
-	skew, lifetime time.Duration // of issuer A's ID tokens: see Clock
+	skew, lifetime time.Duration // of ID tokens for people: see Clock
+	refreshing     bool
 }
 
 // planted is a secret of the vault and the upstream that demands it.

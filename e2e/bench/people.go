@@ -114,13 +114,22 @@ func (b *Bench) serveIdP(w http.ResponseWriter, r *http.Request) {
 func (b *Bench) Clock(skew, lifetime time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.skew, b.lifetime = skew, lifetime
+	b.skew, b.lifetime, b.refreshing = skew, lifetime, false
+}
+
+// Refreshing lets the ID tokens that people are given from now on live so long, with
+// a refresh token to get the next.
+func (b *Bench) Refreshing(lifetime time.Duration) {
+	b.Clock(0, lifetime)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refreshing = true
 }
 
 // redate writes the ID token of an answer anew, by the clock that Clock says.
 func (b *Bench) redate(tokens map[string]any) {
 	b.mu.Lock()
-	skew, lifetime := b.skew, b.lifetime
+	skew, lifetime, refreshing := b.skew, b.lifetime, b.refreshing
 	b.mu.Unlock()
 	old, _ := tokens["id_token"].(string)
 	parts := strings.Split(old, ".")
@@ -139,8 +148,10 @@ func (b *Bench) redate(tokens map[string]any) {
 	claims["iat"], claims["auth_time"], claims["exp"] = now.Unix(), now.Unix(), now.Add(lifetime).Unix()
 	if token, err := b.IdP.Mint(claims, map[string]any{"typ": "JWT"}); err == nil {
 		tokens["id_token"] = token
-		delete(tokens, "refresh_token")
 		delete(tokens, "expires_in")
+		if !refreshing {
+			delete(tokens, "refresh_token")
+		}
 	}
 }
 
