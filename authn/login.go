@@ -134,7 +134,8 @@ func (c *Client) Redeem(ctx context.Context, redirect, code string, s Secrets) (
 
 // Refresh asks whether a login still stands, and for the tokens it has now. An
 // Error with Reason Refused means that it does not; Unavailable, that nobody can
-// tell at the moment.
+// tell at the moment: the Tokens then have a Refresh, if the issuer gave a new one
+// with an ID token that cannot be judged now, and nothing else.
 func (c *Client) Refresh(ctx context.Context, last Tokens) (Tokens, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchBudget)
 	defer cancel()
@@ -148,7 +149,8 @@ func (c *Client) Refresh(ctx context.Context, last Tokens) (Tokens, error) {
 	}
 	t, err := c.tokens(ctx, e, answer, expected{nonce: last.Nonce, subject: last.Identity.Subject, last: &last})
 	if err != nil {
-		return Tokens{}, c.refused(err)
+		next := answer.RefreshToken
+		return Tokens{Refresh: func() string { return next }}, c.refused(err)
 	}
 	return t, nil
 }

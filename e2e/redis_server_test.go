@@ -324,3 +324,21 @@ func byTurns(c *cluster, turn *atomic.Int64) func(ctx context.Context, network, 
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
 }
+
+// ticking yields at every tick until ctx ends.
+func ticking(ctx context.Context, every time.Duration) func(yield func() bool) {
+	return func(yield func() bool) {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return
+			}
+			if !yield() {
+				return
+			}
+		}
+	}
+}

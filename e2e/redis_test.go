@@ -171,7 +171,7 @@ func (c *cluster) bearers() (stop func() int) {
 	var served atomic.Int64
 	for i := range 4 {
 		all.Go(func() {
-			for ctx.Err() == nil {
+			for range ticking(ctx, 20*time.Millisecond) {
 				req := c.request("/u1/bearer")
 				req.URL.Host, req.Host = c.nodes[i%2].Listen, strings.TrimPrefix(bench.PublicURL, "http://")
 				req.Header.Set("Authorization", "Bearer "+token)
@@ -289,9 +289,7 @@ func TestRedisIsTheWrongOne(t *testing.T) {
 	if err != nil || got.status != 503 || at.Path != "/.vaultspan/callback" || carol.cookie() != "" {
 		t.Errorf("a login on a replica: %d at %v %v", got.status, at, err)
 	}
-	if log := c.log(1); !strings.Contains(log, "READONLY") {
-		t.Errorf("the log does not say that it is a replica: %s", log)
-	}
+	c.until("the log says that it is a replica", func() bool { return strings.Contains(c.log(1), "READONLY") })
 	c.redis.do("REPLICAOF", "NO", "ONE")
 	c.enter(carol, "alice")
 
@@ -299,9 +297,7 @@ func TestRedisIsTheWrongOne(t *testing.T) {
 	c.redis.password = "another"
 	c.redis.do("CLIENT", "KILL", "TYPE", "normal")
 	c.becomes(alice, 0, 503, "session-unavailable")
-	if log := c.log(0); !strings.Contains(log, "WRONGPASS") {
-		t.Errorf("the log does not say that the password is wrong: %s", log)
-	}
+	c.until("the log says that the password is wrong", func() bool { return strings.Contains(c.log(0), "WRONGPASS") })
 	if served := stop(); served == 0 {
 		t.Error("no bearer's request was made")
 	}

@@ -39,6 +39,8 @@ type options struct {
 	config session.Config
 	store  session.Store
 	more   []authn.IssuerConfig
+	// transport is how the provider is reached. Default: as it is.
+	transport http.RoundTripper
 }
 
 const testKey = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -55,7 +57,7 @@ func newGateway(t *testing.T, p *provider, o options) *gateway {
 	var err error
 	logger := slog.New(slog.NewTextHandler(&locked{w: g.logs}, nil))
 	g.issuer, err = authn.New(context.Background(), authn.Config{
-		Issuers: append([]authn.IssuerConfig{{Name: "corp", URL: p.url, Audience: "vaultspan", Login: o.login}}, o.more...), Now: p.clock.now, Logger: logger,
+		Issuers: append([]authn.IssuerConfig{{Name: "corp", URL: p.url, Audience: "vaultspan", Login: o.login}}, o.more...), Now: p.clock.now, Logger: logger, Transport: o.transport,
 	})
 	if err != nil {
 		t.Fatal(err)

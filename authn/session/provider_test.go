@@ -29,6 +29,7 @@ func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 // page: a test takes what a browser would bring and answers in its place.
 type provider struct {
 	url   string
+	mux   *http.ServeMux
 	clock *clock
 	key   *ecdsa.PrivateKey
 	kid   string
@@ -85,7 +86,7 @@ func newProvider(t *testing.T, c *clock) *provider {
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	p.url = server.URL
+	p.url, p.mux = server.URL, mux
 	return p
 }
 

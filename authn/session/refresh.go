@@ -63,7 +63,11 @@ func (m *Manager) renewOnce(ctx context.Context, key Key) (*live, error) {
 		return m.replace(ctx, l, tokens, m.nextRefresh(tokens))
 	case refused && refusal.Reason == authn.Unavailable:
 		m.logger.WarnContext(ctx, "a session could not be refreshed", "session", l.Handle, "issuer", l.Issuer, "error", err.Error())
-		return m.replace(ctx, l, l.tokens, now.Add(postpone))
+		kept := l.tokens
+		if tokens.Refresh != nil { // the one before is used up
+			kept.Refresh = tokens.Refresh
+		}
+		return m.replace(ctx, l, kept, now.Add(postpone))
 	}
 	// The provider did not go on with it, or answered for somebody else.
 	m.logger.InfoContext(ctx, "a refresh was refused", "session", l.Handle, "issuer", l.Issuer, "interrupted", !l.Lease.IsZero(), "error", err.Error())
