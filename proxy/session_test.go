@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -29,9 +30,10 @@ type lounge struct {
 	*bench
 	people   *devidp.Provider
 	sessions *session.Manager
+	browser  *http.Client // of everybody who logs in: it keeps no cookies
 }
 
-func newLounge(t *testing.T) *lounge {
+func newLounge(t *testing.T, more ...devidp.Person) *lounge {
 	t.Helper()
 	l := &lounge{bench: newBench(t, func(_ *bench, routes []proxy.Route) []proxy.Route {
 		for i := range routes {
@@ -42,6 +44,7 @@ func newLounge(t *testing.T) *lounge {
 	hosts := []string{"app.gw.test", "ws.gw.test"}
 	callbacks, signedOut := session.RedirectURIs(l.settings.URL, hosts)
 	people, _ := devidp.Cast()
+	people = append(people, more...)
 	secret := func() string { return "web-secret" }
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -73,6 +76,8 @@ func newLounge(t *testing.T) *lounge {
 	l.gateway.Recheck = 20 * time.Millisecond
 	l.settings.Authenticator, l.settings.Sessions = authenticator, l.sessions
 	must(l.gateway.Swap(l.settings))
+	l.browser = l.client()
+	t.Cleanup(l.browser.CloseIdleConnections)
 	return l
 }
 
@@ -118,15 +123,15 @@ func (l *lounge) login(t *testing.T, host, path, person string) string {
 		defer res.Body.Close()
 		return to(res)
 	}
-	res, _ := l.do(t, "GET", "https://"+host+path, "", page)
-	res, _ = l.do(t, "GET", to(res), "", page)
+	res, _ := l.visit(t, "https://"+host+path)
+	res, _ = l.visit(t, to(res))
 	flow := cookies(res)
 	picker, err := url.Parse(there(client.Get(to(res))))
 	if err != nil {
 		t.Fatal(err)
 	}
 	back := there(client.PostForm(l.people.Issuer()+"/login", url.Values{"request": {picker.Query().Get("request")}, "person": {person}}))
-	res, body := l.do(t, "GET", there(client.Get(back)), "", page, sending("Cookie", flow))
+	res, body := l.visit(t, there(client.Get(back)), sending("Cookie", flow))
 	if res.StatusCode != 303 || res.Header.Get("Location") != path {
 		t.Fatalf("the callback leads to %d %q %s", res.StatusCode, res.Header.Get("Location"), body)
 	}
@@ -137,6 +142,29 @@ func (l *lounge) login(t *testing.T, host, path, person string) string {
 	}
 	t.Fatal("no session cookie")
 	return ""
+}
+
+// visit goes to a page of the gateway.
+func (l *lounge) visit(t *testing.T, to string, edit ...func(*http.Request)) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", to, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page(r)
+	for _, f := range edit {
+		f(r)
+	}
+	res, err := l.browser.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(text)
 }
 
 func TestABrowserLogsInAndEndsOnItsDeepLink(t *testing.T) {
