@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -42,7 +43,8 @@ type provider struct {
 	answer    map[string]any // put over the token endpoint's answer
 	sign      func(*provider, map[string]any) string
 	userinfo  map[string]any
-	fault     http.HandlerFunc // in place of the token endpoint
+	infos     map[string]map[string]any // by access token, before userinfo
+	fault     http.HandlerFunc          // in place of the token endpoint
 	codes     map[string]grant
 	refresh   map[string]grant // by refresh token; each works once
 	grace     map[string]bool  // used refresh tokens that work again
@@ -78,6 +80,10 @@ func newProvider(t *testing.T, c *clock) *provider {
 	mux.HandleFunc("GET /userinfo", func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		if info := p.infos[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]; info != nil {
+			writeJSON(w, 200, info)
+			return
+		}
 		if r.Header.Get("Authorization") != "Bearer access" {
 			writeJSON(w, 401, map[string]any{})
 			return
