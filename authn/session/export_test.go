@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -47,4 +48,22 @@ func ManySealed(t *testing.T, n int) []Sealed {
 		all = append(all, Sealed{ofRounds, value[:roundsID]})
 	}
 	return all
+}
+
+// OfVersion is a record as another version of this program would have sealed it.
+func OfVersion(m *Manager, r Record, version int) (Record, error) {
+	plain, err := m.keys.open(ofSession, r.Key[:], r.Sealed)
+	if err != nil {
+		return r, err
+	}
+	var b map[string]any
+	if err := json.Unmarshal(plain, &b); err != nil {
+		return r, err
+	}
+	b["v"] = version
+	if plain, err = json.Marshal(b); err != nil {
+		return r, err
+	}
+	r.Sealed = m.keys.seal(ofSession, r.Key[:], plain)
+	return r, nil
 }

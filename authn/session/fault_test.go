@@ -2,7 +2,10 @@ package session_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -113,5 +116,59 @@ func TestForeignRecords(t *testing.T) {
 			p.clock.advance(2 * time.Second)
 			b.reads("/x", "alice")
 		})
+	}
+}
+
+// TestRecordsOfAnotherVersion: a session that was sealed by another version of this
+// program is no session, on pages and for programs; to log in again is all there is
+// to do, and ends it (FS09).
+func TestRecordsOfAnotherVersion(t *testing.T) {
+	for _, version := range []int{0, 2} {
+		store := &altered{Store: openStore(t)}
+		p, g, b := start(t, options{store: store})
+		b.login(p, "/x", "alice")
+		old := b.cookie()
+		store.change = func(r *session.Record) {
+			if altered, err := session.OfVersion(g.Manager, *r, version); err == nil {
+				*r = altered
+			}
+		}
+		p.clock.advance(believed)
+		if got := b.api("/x"); got != 401 {
+			t.Errorf("version %d: %d, want 401", version, got)
+		}
+		back := b.finish(p, b.begin("/x"), "alice")
+		store.change = nil
+		if back.status != 303 || b.cookie() == old {
+			t.Errorf("version %d: to log in again: %d", version, back.status)
+		}
+		b.reads("/x", "alice")
+		if _, _, err := g.Identify(t.Context(), []string{"__Host-vaultspan=" + old}); err == nil {
+			t.Errorf("version %d: the session before the login lives on", version)
+		}
+	}
+}
+
+// TestALayoutOfTomorrow: a file that a newer version of this program made is left
+// alone (FS09).
+func TestALayoutOfTomorrow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sessions.db")
+	store, err := session.OpenSQLite(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite3", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), "PRAGMA user_version = 2"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	if _, err := session.OpenSQLite(t.Context(), path); err == nil || !strings.Contains(err.Error(), "newer vaultspan") {
+		t.Errorf("opened: %v", err)
 	}
 }

@@ -216,12 +216,11 @@ func (m *Manager) endReplaced(r *http.Request) {
 	if !ok || ambiguous {
 		return
 	}
-	// Its handle may be of a key before this one.
-	l, err := m.read(r.Context(), key)
-	if err == nil {
-		_, err = m.end(r.Context(), Filter{Handle: l.Handle}, WhyReplaced)
+	handle := m.keys.handle(key)
+	if l, err := m.read(r.Context(), key); err == nil {
+		handle = l.Handle // of a key before this one, maybe
 	}
-	if refusal, ok := errors.AsType[*authn.Error](err); ok && refusal.Reason == authn.NoStore {
+	if _, err := m.end(r.Context(), Filter{Handle: handle}, WhyReplaced); err != nil {
 		m.logger.WarnContext(r.Context(), "the session before a login could not be ended", "error", err.Error())
 	}
 }
