@@ -41,7 +41,7 @@ type Config struct {
 	RedirectURIs           []string
 	PostLogoutRedirectURIs []string
 	BackChannelLogoutURI   string
-	Logger   *slog.Logger // default: none
+	Logger                 *slog.Logger // default: none
 }
 
 // Password is everybody's password and every client's secret.
@@ -99,9 +99,9 @@ func (p *Provider) serve(ctx context.Context) (http.Handler, error) {
 		SessionConfig: &session.Config{
 			CookieName: "dex_session", AbsoluteLifetime: 24 * time.Hour, ValidIfNotUsedFor: time.Hour,
 		},
-		Signer:             sign,
-		Logger:             p.cfg.Logger,
-		HealthChecker:      gosundheit.New(),
+		Signer:        sign,
+		Logger:        p.cfg.Logger,
+		HealthChecker: gosundheit.New(),
 	})
 }
 
