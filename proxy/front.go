@@ -127,8 +127,14 @@ func (x *exchange) match() *refused {
 	if x.route = x.settings.table.find(x.host, x.target.plain); x.route == nil {
 		return noRoute.because("")
 	}
+	if c := x.route.cors; c != nil { // refusals too: a script is to read the code
+		x.out.grant = func(h http.Header) { c.grant(x.in.Header, h) }
+	}
 	if x.route.closed != nil {
 		return routeClosed.from(x.route.closed)
+	}
+	if x.route.cors.asks(x.in) {
+		return x.preflight()
 	}
 	// OPTIONS with Max-Forwards asks somebody on the way (RFC 9110 section 7.6.2)
 	if !slices.Contains(x.route.Methods, x.in.Method) || x.in.Method == http.MethodOptions && x.in.Header["Max-Forwards"] != nil {

@@ -63,10 +63,11 @@ type headerPolicy struct {
 	taken   map[string]bool // folded names: the managed ones, token places, injection places, identity headers
 	inject  vault.Injection
 	noStore bool // no cache may keep a response
+	cors    bool // what the upstream says of CORS does not count
 }
 
 func newHeaderPolicy(r Route) headerPolicy {
-	p := headerPolicy{taken: map[string]bool{}, inject: r.Inject, noStore: r.Cache == "no-store" || r.Cache == "" && r.wears()}
+	p := headerPolicy{taken: map[string]bool{}, inject: r.Inject, noStore: r.Cache == "no-store" || r.Cache == "" && r.wears(), cors: len(r.CORS.Origins) > 0}
 	for _, names := range [][]string{managed, r.TokenFrom, r.Inject.Places()} {
 		p.take(names)
 	}
@@ -144,6 +145,9 @@ func (x *exchange) inbound(h http.Header) {
 // the caller asked for, which then leads through the gateway again.
 func (p headerPolicy) inbound(h http.Header) {
 	cleanResponse(h)
+	if p.cors {
+		withoutCORS(h)
+	}
 	if slices.ContainsFunc(h["Set-Cookie"], p.inject.SetsCookie) {
 		h["Set-Cookie"] = slices.DeleteFunc(h["Set-Cookie"], p.inject.SetsCookie)
 	}

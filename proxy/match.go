@@ -34,6 +34,7 @@ type route struct {
 	private     bool // the upstream is on loopback or in a private range
 	headers     headerPolicy
 	guard       *http.CrossOriginProtection // of requests that a session speaks for
+	cors        *crossOrigin                // nil: no script of another origin may
 	pool        *pool                       // nil where there is
 	certified   *certified                  // connections with the credential on them
 	tokens      *pool                       // to where the secret is exchanged for a token; nil: it is worn
@@ -194,7 +195,12 @@ func compile(config Route, closed error) (*route, error) {
 	r.Timeouts.Response = cmp.Or(config.Timeouts.Response, 60*time.Second)
 	r.Timeouts.Idle = cmp.Or(config.Timeouts.Idle, 5*time.Minute)
 	r.headers = newHeaderPolicy(config)
-	if r.guard, err = newGuard(config.Origins); err != nil {
+	r.cors = newCrossOrigin(config.CORS, r.Methods)
+	trusted := config.Origins
+	if config.CORS.Credentials {
+		trusted = slices.Concat(trusted, config.CORS.Origins)
+	}
+	if r.guard, err = newGuard(trusted); err != nil {
 		return nil, fmt.Errorf("origins: %w", err)
 	}
 	open, err := newUpstreamPool(r)

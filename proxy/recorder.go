@@ -18,6 +18,7 @@ type recorder struct {
 	status  int               // what the caller was told, or 0
 	refusal string            // code, if the gateway answered
 	inbound func(http.Header) // cleans what an upstream sends before its response
+	grant   func(http.Header) // says which scripts may read the response; nil: none
 	writing atomic.Bool       // the caller is being waited for
 	failed  bool              // the caller did not take what was written
 }
@@ -38,6 +39,9 @@ func (w *recorder) unread() bool { return w.carries && !w.drained.Load() }
 func (w *recorder) own(status int) {
 	h := w.Header()
 	h["X-Request-Id"] = []string{w.trace}
+	if w.grant != nil {
+		w.grant(h)
+	}
 	if w.final || w.unread() {
 		h["Connection"] = []string{"close"}
 	}

@@ -100,6 +100,8 @@ type Route struct {
 	// Origins lists the web origins that may open a WebSocket, besides url's, and,
 	// with session, send requests that change something.
 	Origins []string `yaml:"origins"`
+	// CORS lets scripts of other web origins call the route. Default: it does not.
+	CORS CORS `yaml:"cors"`
 	// Trace says whether the upstream receives a traceparent: propagate or none.
 	// Default: propagate to loopback and private upstreams, none to others.
 	Trace string `yaml:"trace"`
@@ -247,6 +249,7 @@ func (r Route) Check(report func(path, problem string)) {
 		}
 	}
 	r.Rotation.check(r.wears(), report)
+	r.CORS.check(report)
 	if r.MaxInflight < 0 {
 		report("max_inflight", "a limit cannot be negative")
 	}

@@ -109,7 +109,8 @@ func (x *exchange) guarded() *refused {
 	if x.session == "" {
 		return nil
 	}
-	if x.websocket && len(x.in.Header["Origin"]) == 0 || x.route.guard.Check(x.in) != nil {
+	origins := x.in.Header["Origin"]
+	if len(origins) > 1 || x.websocket && len(origins) == 0 || x.route.guard.Check(x.in) != nil {
 		return originDenied.because("")
 	}
 	return nil
