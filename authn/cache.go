@@ -129,7 +129,7 @@ func (c *cache) size() int {
 func (id *Identity) size() int {
 	const header = int(unsafe.Sizeof(""))
 	const fixed = int(unsafe.Sizeof(*id)+unsafe.Sizeof(entry{})) + 2*sha256.Size
-	n := fixed + len(id.Subject) + len(id.Email) + len(id.ClientID)
+	n := fixed + len(id.Subject) + len(id.Email) + len(id.ClientID) + len(id.ACR)
 	lists := [][]string{id.Groups, id.Roles, id.Actors}
 	for _, values := range id.Claims {
 		n += 8 * header // the map's slot, and the share of its empty ones

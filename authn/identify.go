@@ -3,6 +3,7 @@ package authn
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -19,6 +20,7 @@ func (r *rules) identify(claims object) (*Identity, error) {
 	id := &Identity{
 		Issuer: r.name, Subject: subject, Kind: r.kind, ClientID: client, Expires: expires, Method: "bearer",
 	}
+	id.AuthTime, id.ACR = r.proof(claims)
 	if err := r.elsewhere(claims); err != nil {
 		return nil, err
 	}
@@ -56,6 +58,20 @@ func (r *rules) identify(claims object) (*Identity, error) {
 		return nil, err
 	}
 	return id, nil
+}
+
+// proof reads when and how well the caller proved who it is (OpenID Connect Core
+// section 2, RFC 9068 section 2.2.1). What cannot be right is as good as absent:
+// an auth_time later than the token, or an acr that nobody can demand.
+func (r *rules) proof(claims object) (when time.Time, acr string) {
+	iat, ok := claims.date("iat")
+	if t, said := claims.date("auth_time"); ok && said && !t.After(iat.Add(r.skew)) {
+		when = t
+	}
+	if s, _ := claims.text("acr"); isACR(s) {
+		acr = s
+	}
+	return when, acr
 }
 
 // elsewhere refuses a token that leaves a claim we read to a lookup (OpenID

@@ -28,6 +28,8 @@ type Identity struct {
 	Actors   []string  // RFC 8693 section 4.1 act chain, the current actor first
 	Expires  time.Time // exp: nothing this Identity started may outlive it; at most clock_skew ago
 	Method   string    // how it was proven: "bearer", or "session"
+	AuthTime time.Time // auth_time: when the caller proved it to the issuer; zero when that is not said
+	ACR      string    // acr: how well; empty when that is not said
 
 	// Claims holds the claims that members or claims.expose name, keyed by the
 	// path as written ("realm_access.roles"), each as a list of strings: a

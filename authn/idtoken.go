@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/subtle"
@@ -82,6 +83,10 @@ func (c *Client) tokens(ctx context.Context, e *endpoints, answer *oauth2.Token,
 		}
 	}
 	t.Identity.Method = "session"
+	if want.last != nil { // nobody signs in by a refresh (OpenID Connect Core section 12.2)
+		t.Identity.AuthTime = want.last.Identity.AuthTime
+		t.Identity.ACR = cmp.Or(t.Identity.ACR, want.last.Identity.ACR)
+	}
 	return t, nil
 }
 

@@ -89,13 +89,16 @@ type Secrets struct {
 }
 
 // Begin returns where to send a browser, which comes back to redirect.
-func (c *Client) Begin(ctx context.Context, redirect string, s Secrets) (string, error) {
+func (c *Client) Begin(ctx context.Context, redirect string, s Secrets, d Demand) (string, error) {
 	e, err := c.endpoints(ctx)
 	if err != nil {
 		return "", err
 	}
-	return c.oauth(e, redirect).AuthCodeURL(s.State, oauth2.S256ChallengeOption(s.Verifier),
-		oauth2.SetAuthURLParam("nonce", s.Nonce)), nil
+	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(s.Verifier), oauth2.SetAuthURLParam("nonce", s.Nonce)}
+	for name, values := range d.Parameters() {
+		options = append(options, oauth2.SetAuthURLParam(name, values[0]))
+	}
+	return c.oauth(e, redirect).AuthCodeURL(s.State, options...), nil
 }
 
 // CheckIss checks the iss of an authorization response (RFC 9207): the one
@@ -113,8 +116,10 @@ func (c *Client) CheckIss(iss string, present bool) error {
 }
 
 // Redeem trades the code of an authorization response for tokens and says who
-// logged in. The error is an *Error.
-func (c *Client) Redeem(ctx context.Context, redirect, code string, s Secrets) (Tokens, error) {
+// logged in. The error is an *Error. Providers may pass over what was demanded in
+// Begin, so it is looked whether they did (OpenID Connect Core section 3.1.3.7, 12
+// and 13).
+func (c *Client) Redeem(ctx context.Context, redirect, code string, s Secrets, d Demand) (Tokens, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchBudget)
 	defer cancel()
 	e, err := c.endpoints(ctx)
@@ -128,6 +133,9 @@ func (c *Client) Redeem(ctx context.Context, redirect, code string, s Secrets) (
 	t, err := c.tokens(ctx, e, answer, expected{nonce: s.Nonce, code: code, login: true})
 	if err != nil {
 		return Tokens{}, c.refused(err)
+	}
+	if err := d.unmet(t.Identity, c.now()); err != nil {
+		return Tokens{}, c.refused(&Error{Reason: Insufficient, Err: err})
 	}
 	return t, nil
 }

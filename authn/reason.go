@@ -25,6 +25,8 @@ const (
 	Unavailable Reason = "unavailable"
 	// Refused: the provider refuses to log in, or to go on with a login. 401.
 	Refused Reason = "refused"
+	// Insufficient: the provider logged somebody in, but not as was demanded. 401.
+	Insufficient Reason = "insufficient"
 	// Revoked: the browser session was ended. 401.
 	Revoked Reason = "revoked"
 	// Ambiguous: two sessions on one request. 400.

@@ -71,7 +71,7 @@ func TestRevoke(t *testing.T) {
 				config.Login = authn.Login{ClientID: "web", ClientSecret: secret}
 			}
 			client := start(t, authn.Config{Issuers: []authn.IssuerConfig{config}}).Clients()[0]
-			if _, err := client.Begin(t.Context(), "https://gw.test/callback", authn.Secrets{}); err != nil {
+			if _, err := client.Begin(t.Context(), "https://gw.test/callback", authn.Secrets{}, authn.Demand{}); err != nil {
 				t.Fatal(err)
 			}
 			err := client.Revoke(t.Context(), authn.Tokens{Refresh: func() string { return c.token }})
@@ -100,7 +100,7 @@ func TestRevokeTellsNoToken(t *testing.T) {
 	config := p.config("corp")
 	config.Login = authn.Login{ClientID: "web"}
 	client := start(t, authn.Config{Issuers: []authn.IssuerConfig{config}}).Clients()[0]
-	if _, err := client.Begin(t.Context(), "https://gw.test/callback", authn.Secrets{}); err != nil {
+	if _, err := client.Begin(t.Context(), "https://gw.test/callback", authn.Secrets{}, authn.Demand{}); err != nil {
 		t.Fatal(err)
 	}
 	err := client.Revoke(t.Context(), authn.Tokens{Refresh: func() string { return "very-secret" }})

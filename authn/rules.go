@@ -44,7 +44,7 @@ type kindRule struct {
 // The members of a token's top level that are read from every token.
 var registered = []string{
 	"iss", "sub", "aud", "exp", "nbf", "iat", "azp", "client_id", "cnf", "act", "events",
-	"nonce", "at_hash", "c_hash", "s_hash", "typ", "token_use", "email_verified", "_claim_names", "sid", "jti",
+	"nonce", "at_hash", "c_hash", "s_hash", "typ", "token_use", "email_verified", "_claim_names", "sid", "jti", "auth_time", "acr",
 }
 
 // Defaults of IssuerConfig.

@@ -121,7 +121,9 @@ func (f *flow) nextCheck() time.Duration {
 }
 
 // check decides the exchange again, by the policy of now. One that would not be
-// allowed to begin, or would be given another secret, is cut.
+// allowed to begin, or would be given another secret, is cut. So is one whose
+// caller signed in longer ago than the route allows by now: RFC 9470 speaks of
+// requests, but a stream that went on would be the way around it.
 func (f *flow) check() {
 	if cause := f.x.stillAllowed(); cause != nil {
 		f.cancel(cause)
@@ -161,6 +163,9 @@ func (x *exchange) stillAllowed() (cause error) {
 	}
 	if x.session != "" && !route.Session {
 		return cut{sessionRevoked} // the route is not for people any more
+	}
+	if !route.Authentication.Met(identity, time.Now()) {
+		return cut{weakAuthentication}
 	}
 	decision, err := now.Policy.Decide(x.ctx, x.policyInput(identity, route))
 	switch {

@@ -1,6 +1,6 @@
 // Package proxy is the life of a request, from the caller to the upstream and
-// back, as one straight line: front, match, authenticate, decide, lease,
-// mint, record, forward (and record how it ended). See [exchange.serve].
+// back, as one straight line: front, match, authenticate, assure, decide,
+// lease, mint, record, forward (and record how it ended). See [exchange.serve].
 //
 // It trusts nothing of a request until the step that checked it. It refuses
 // whatever it cannot read in exactly one way, and answers every refusal from
@@ -82,6 +82,7 @@ func (x *exchange) serve() *refused {
 		x.own,
 		x.match,
 		x.authenticate,
+		x.assure,
 		x.decide,
 		x.admit,
 		x.borrow,

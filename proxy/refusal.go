@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/vaultspan/vaultspan/authn"
 )
 
 // Refusal is one row of the table of what a caller is told when its request is
@@ -31,6 +33,7 @@ var (
 	tokenInvalid         = Refusal{401, "token-invalid", "the token was not accepted"}
 	issuerUnknown        = Refusal{401, "issuer-unknown", "the token's issuer is not one of ours"}
 	sessionRevoked       = Refusal{401, "session-revoked", "the session has ended: sign in again"}
+	weakAuthentication   = Refusal{401, "authentication-insufficient", "a more recent or a stronger sign-in is needed here"}
 	denied               = Refusal{403, "denied", "policy does not allow this request"}
 	secretNotBound       = Refusal{403, "secret-not-bound", "the credential is not bound to this destination"}
 	originDenied         = Refusal{403, "origin-denied", "this web origin may not do that here"}
@@ -67,7 +70,7 @@ var (
 func Refusals() []Refusal {
 	return []Refusal{
 		targetNoncanonical, authorityMismatch, ambiguousCredentials, malformedToken, malformedBody, upgradeUnsupported, parameterReserved, payloadUnsignable,
-		noCredentials, tokenExpired, tokenInvalid, issuerUnknown, sessionRevoked,
+		noCredentials, tokenExpired, tokenInvalid, issuerUnknown, sessionRevoked, weakAuthentication,
 		denied, secretNotBound, originDenied, tlsRequired,
 		noRoute, methodNotAllowed, callerTimeout, bodyTooLarge, expectationFailed, misdirected, headersTooLarge,
 		internalError,
@@ -83,7 +86,8 @@ type refused struct {
 	Refusal
 	detail string
 	err    error
-	allow  []string // of a 405: the methods the route takes
+	allow  []string     // of a 405: the methods the route takes
+	demand authn.Demand // of authentication-insufficient: what would do
 }
 
 // because refuses with a detail for the caller; the operator reads the same.
@@ -143,6 +147,8 @@ func (r *refused) challenge() string {
 		return realm + `, error="invalid_token", error_description="` + r.Title + `"`
 	case malformedToken.Code, ambiguousCredentials.Code:
 		return realm + `, error="invalid_request", error_description="` + r.Title + `"`
+	case weakAuthentication.Code:
+		return realm + `, error="insufficient_user_authentication", error_description="` + r.Title + `"` + demanded(r.demand)
 	case denied.Code:
 		return realm + `, error="insufficient_scope", error_description="` + r.Title + `"`
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/vaultspan/vaultspan/audit"
+	"github.com/vaultspan/vaultspan/authn"
 	"github.com/vaultspan/vaultspan/vault"
 )
 
@@ -97,6 +98,11 @@ type Route struct {
 	// log in at an issuer that has a login, and then is whom its ID token says.
 	// Bearer tokens go on working. Default: false.
 	Session bool `yaml:"session"`
+	// Authentication demands that callers have signed in lately, or by certain means
+	// (RFC 9470). A token that does not say so is refused with 401
+	// authentication-insufficient and what would do; a browser is sent to sign in
+	// again. Default: nothing is demanded.
+	Authentication authn.Demand `yaml:"authentication"`
 	// Origins lists the web origins that may open a WebSocket, besides url's, and,
 	// with session, send requests that change something.
 	Origins []string `yaml:"origins"`
@@ -250,6 +256,10 @@ func (r Route) Check(report func(path, problem string)) {
 	}
 	r.Rotation.check(r.wears(), report)
 	r.CORS.check(report)
+	r.Authentication.Check(func(path, problem string) { report("authentication."+path, problem) })
+	if r.Allow.Open() && !r.Authentication.IsZero() {
+		report("authentication", "nobody is authenticated on a route with allow: anyone: list roles, or remove it")
+	}
 	if r.MaxInflight < 0 {
 		report("max_inflight", "a limit cannot be negative")
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -22,8 +21,8 @@ type Sessions interface {
 	Recheck(ctx context.Context, id string) (authn.Identity, error)
 	// Serve answers for what is below /.vaultspan/, on a host of ours.
 	Serve(w http.ResponseWriter, r *http.Request, host, trace string)
-	// Page shows a refusal to a person.
-	Page(w http.ResponseWriter, r *http.Request, status int, title, reason, trace string)
+	// Page shows a refusal to a person, who signs in at signIn.
+	Page(w http.ResponseWriter, r *http.Request, status int, title, reason, signIn, trace string)
 }
 
 // recheckSession is how often an exchange of a session is decided again: a
@@ -135,9 +134,10 @@ func (x *exchange) forPeople(r *refused) bool {
 		return false
 	}
 	safe := x.in.Method == http.MethodGet || x.in.Method == http.MethodHead
-	if safe && (r.Code == noCredentials.Code || r.Code == sessionRevoked.Code) {
+	weak := r.Code == weakAuthentication.Code && x.session != "" // a program's token is not renewed by a page
+	if safe && (r.Code == noCredentials.Code || r.Code == sessionRevoked.Code || weak) {
 		h := x.out.Header()
-		h.Set("Location", loginPath+"?"+url.Values{"return": {x.in.RequestURI}}.Encode())
+		h.Set("Location", x.signInPath(x.in.RequestURI))
 		h.Set("Cache-Control", "no-store")
 		x.out.WriteHeader(http.StatusSeeOther)
 		return true
@@ -145,7 +145,7 @@ func (x *exchange) forPeople(r *refused) bool {
 	if challenge := r.challenge(); challenge != "" {
 		x.out.Header().Set("WWW-Authenticate", challenge)
 	}
-	x.settings.Sessions.Page(x.out, x.in, r.Status, r.Title, r.detail, x.trace)
+	x.settings.Sessions.Page(x.out, x.in, r.Status, r.Title, r.detail, x.signInPath(""), x.trace)
 	return true
 }
 

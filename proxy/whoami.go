@@ -22,8 +22,10 @@ type self struct {
 	Actors  []string   `json:"actors,omitempty"`
 	Method  string     `json:"method"` // bearer or session
 	Expires time.Time  `json:"expires"`
-	Roles   []string   `json:"roles"`       // those that let it in somewhere
-	Reaches []string   `json:"collections"` // vault/collection
+	Proven  time.Time  `json:"auth_time,omitzero"` // when it signed in, and
+	ACR     string     `json:"acr,omitempty"`      // how well, if the issuer says so
+	Roles   []string   `json:"roles"`              // those that let it in somewhere
+	Reaches []string   `json:"collections"`        // vault/collection
 	Routes  []ownRoute `json:"routes"`
 }
 
@@ -32,6 +34,7 @@ type ownRoute struct {
 	Name  string   `json:"name"`
 	Match []string `json:"match"`
 	Role  string   `json:"role,omitempty"`
+	Weak  bool     `json:"authentication_insufficient,omitempty"` // the route demands more of a sign-in
 }
 
 // whoami tells a caller who it is and where it may go, by asking policy about
@@ -49,6 +52,7 @@ func (x *exchange) whoami() *refused {
 	answer := self{
 		Issuer: identity.Issuer, Subject: identity.Subject, Kind: string(identity.Kind), Email: identity.Email,
 		Groups: identity.Groups, Actors: identity.Actors, Method: identity.Method, Expires: identity.Expires.UTC(),
+		Proven: identity.AuthTime.UTC(), ACR: identity.ACR,
 		Roles: []string{}, Reaches: []string{}, Routes: []ownRoute{},
 	}
 	for _, name := range slices.Sorted(maps.Keys(x.settings.table.byName)) {
@@ -84,7 +88,9 @@ func (x *exchange) reach(identity authn.Identity, r *route, answer *self) *refus
 	if !decision.Allow {
 		return nil
 	}
-	answer.Routes = append(answer.Routes, ownRoute{Name: r.Name, Match: r.Match, Role: decision.Role})
+	answer.Routes = append(answer.Routes, ownRoute{
+		Name: r.Name, Match: r.Match, Role: decision.Role, Weak: !r.Authentication.Met(identity, time.Now()),
+	})
 	if decision.Role != "" {
 		answer.Roles = append(answer.Roles, decision.Role)
 	}

@@ -21,6 +21,10 @@ type body struct {
 	Actors   []string            `json:"actors,omitempty"`
 	Claims   map[string][]string `json:"claims,omitempty"`
 
+	// Those before had neither: whom a route demands more of then logs in again.
+	AuthTime time.Time `json:"auth_time,omitzero"`
+	ACR      string    `json:"acr,omitempty"`
+
 	// Issuer and Subject are beside it in the record, for finding; these count.
 	Issuer  string `json:"issuer"`
 	Subject string `json:"subject"`
@@ -38,6 +42,7 @@ func (m *Manager) sealed(r Record, t authn.Tokens) ([]byte, error) {
 	plain, err := json.Marshal(body{
 		V: bodyVersion, Kind: string(t.Identity.Kind), Email: t.Identity.Email, ClientID: t.Identity.ClientID,
 		Groups: t.Identity.Groups, Roles: t.Identity.Roles, Actors: t.Identity.Actors, Claims: t.Identity.Claims,
+		AuthTime: t.Identity.AuthTime, ACR: t.Identity.ACR,
 		Issuer: t.Identity.Issuer, Subject: t.Identity.Subject,
 		Nonce: t.Nonce, Until: t.Until, ID: t.ID(), Refresh: t.Refresh(),
 	})
@@ -67,6 +72,7 @@ func (m *Manager) open(r Record) (authn.Tokens, error) {
 		Identity: authn.Identity{
 			Issuer: b.Issuer, Subject: b.Subject, Kind: authn.Kind(b.Kind), Email: b.Email, ClientID: b.ClientID,
 			Groups: b.Groups, Roles: b.Roles, Actors: b.Actors, Claims: b.Claims, Method: "session",
+			AuthTime: b.AuthTime, ACR: b.ACR,
 		},
 		SessionID: r.SessionID, Nonce: b.Nonce, Until: b.Until,
 		ID: func() string { return b.ID }, Refresh: func() string { return b.Refresh },

@@ -67,3 +67,9 @@ func OfVersion(m *Manager, r Record, version int) (Record, error) {
 	r.Sealed = m.keys.seal(ofSession, r.Key[:], plain)
 	return r, nil
 }
+
+// SealTextForTest puts what another version wrote into a record.
+func SealTextForTest(m *Manager, r Record, plain []byte) Record {
+	r.Sealed = m.keys.seal(ofSession, r.Key[:], plain)
+	return r
+}

@@ -31,6 +31,8 @@ type flow struct {
 	Nonce    string    `json:"nonce"`
 	Verifier string    `json:"verifier"`
 	Began    time.Time `json:"began"`
+
+	Demand authn.Demand `json:"demand,omitzero"`
 }
 
 // random is 256 bits for state, nonce and verifier.

@@ -21,7 +21,8 @@ const (
 	logoPath        = reserved + "/logo"
 )
 
-// LoginPath is where a browser without a session goes, with ?return=PATH.
+// LoginPath is where a browser without a session goes, with ?return=PATH and, if
+// need be, issuer=NAME and the parameters of an authn.Demand.
 const LoginPath = loginPath
 
 func (m *Manager) routes() *http.ServeMux {
@@ -38,8 +39,12 @@ func (m *Manager) routes() *http.ServeMux {
 }
 
 // visit is what a handler knows of a request beside the request: host as the
-// proxy checked it, the id to quote, and where a login was to lead back to.
-type visit struct{ host, trace, back string }
+// proxy checked it, the id to quote, and where a login was to lead back to, with
+// what is demanded of it.
+type visit struct {
+	host, trace, back string
+	demand            authn.Demand
+}
 
 type visitKey struct{}
 
@@ -64,10 +69,25 @@ func visiting(r *http.Request, v visit) *http.Request {
 func visitOf(r *http.Request) visit { v, _ := r.Context().Value(visitKey{}).(visit); return v }
 
 // towards is the request, with where a login was to lead back to.
-func towards(r *http.Request, back string) *http.Request {
+func towards(r *http.Request, back string, d authn.Demand) *http.Request {
 	v := visitOf(r)
-	v.back = back
+	v.back, v.demand = back, d
 	return visiting(r, v)
+}
+
+// link leads to the same login, at an issuer or at whichever the person chooses.
+func (v visit) link(issuer string) string {
+	query := v.demand.Parameters()
+	if v.back != "" && v.back != "/" {
+		query.Set("return", v.back)
+	}
+	if issuer != "" {
+		query.Set("issuer", issuer)
+	}
+	if len(query) == 0 {
+		return loginPath
+	}
+	return loginPath + "?" + query.Encode()
 }
 
 // login sends a browser to the provider, or asks to which.
@@ -79,7 +99,12 @@ func (m *Manager) login(w http.ResponseWriter, r *http.Request) {
 	}
 	query := r.URL.Query()
 	back := returnTo(query.Get("return"))
-	r = towards(r, back)
+	demand, ok := authn.ParseDemand(query)
+	if !ok {
+		m.fail(w, r, oddLink)
+		return
+	}
+	r = towards(r, back, demand)
 	if m.circling(r, back) {
 		m.logger.WarnContext(r.Context(), "a browser logs in again and again: its cookies are lost, or its sessions end at once", "host", visitOf(r).host)
 		m.fail(w, r, circling)
@@ -87,17 +112,17 @@ func (m *Manager) login(w http.ResponseWriter, r *http.Request) {
 	}
 	client := m.choose(query.Get("issuer"))
 	if client == nil {
-		m.chooser(w, r, back)
+		m.chooser(w, r)
 		return
 	}
 	host := visitOf(r).host
 	s := authn.Secrets{State: random(), Nonce: random(), Verifier: random()}
-	to, err := client.Begin(r.Context(), m.origins[host]+callbackPath, s)
+	to, err := client.Begin(r.Context(), m.origins[host]+callbackPath, s, demand)
 	if err != nil {
 		m.failed(w, r, err)
 		return
 	}
-	f := flow{Issuer: client.Name(), Host: host, Return: back, Nonce: s.Nonce, Verifier: s.Verifier, Began: m.now()}
+	f := flow{Issuer: client.Name(), Host: host, Return: back, Nonce: s.Nonce, Verifier: s.Verifier, Began: m.now(), Demand: demand}
 	if err := m.remember(w, r, s.State, f); err != nil {
 		m.failed(w, r, err)
 		return
@@ -139,7 +164,7 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request) {
 		m.fail(w, r, unasked)
 		return
 	}
-	r = towards(r, f.Return)
+	r = towards(r, f.Return, f.Demand)
 	client := m.choose(f.Issuer)
 	if client == nil || client.Name() != f.Issuer {
 		m.fail(w, r, unasked)
@@ -165,7 +190,7 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request) {
 
 // redeem makes a session of a code.
 func (m *Manager) redeem(w http.ResponseWriter, r *http.Request, client *authn.Client, f flow, code, state string) {
-	t, err := client.Redeem(r.Context(), m.origins[f.Host]+callbackPath, code, f.secrets(state))
+	t, err := client.Redeem(r.Context(), m.origins[f.Host]+callbackPath, code, f.secrets(state), f.Demand)
 	if refusal, ok := errors.AsType[*authn.Error](err); ok && refusal.Reason == authn.Unavailable {
 		m.failed(w, r, err) // the cookie stays: to load the page again may do
 		return
@@ -197,7 +222,7 @@ func (m *Manager) redeem(w http.ResponseWriter, r *http.Request, client *authn.C
 }
 
 // already says whether this browser has a session that is younger than the
-// login: two tabs logged in at once.
+// login, and as good as this one would be: two tabs logged in at once.
 func (m *Manager) already(r *http.Request, f flow) bool {
 	value, present, ambiguous := sessionCookie(r.Header["Cookie"])
 	key, ok := parseID(value)
@@ -205,7 +230,7 @@ func (m *Manager) already(r *http.Request, f flow) bool {
 		return false
 	}
 	l, err := m.find(r.Context(), key)
-	return err == nil && l.Issuer == f.Issuer && l.Created.After(f.Began)
+	return err == nil && l.Issuer == f.Issuer && l.Created.After(f.Began) && f.Demand.Met(l.tokens.Identity, m.now())
 }
 
 // endReplaced ends the session that a login took the place of: an id from before

@@ -129,14 +129,14 @@ func (m *Manager) logo(w http.ResponseWriter, r *http.Request) {
 }
 
 // chooser lists the issuers.
-func (m *Manager) chooser(w http.ResponseWriter, r *http.Request, back string) {
+func (m *Manager) chooser(w http.ResponseWriter, r *http.Request) {
 	if len(m.clients) == 0 {
 		m.fail(w, r, notHere)
 		return
 	}
 	v := view{Title: "Sign in", Text: []string{"Choose where to sign in."}}
 	for _, c := range m.clients {
-		v.Choices = append(v.Choices, choice{c.Title(), loginPath + "?" + url.Values{"issuer": {c.Name()}, "return": {back}}.Encode()})
+		v.Choices = append(v.Choices, choice{c.Title(), visitOf(r).link(c.Name())})
 	}
 	m.show(w, r, http.StatusOK, v)
 }
@@ -173,7 +173,12 @@ var (
 	noProvider = failure{503, "Signing in does not work at the moment", []string{
 		"Where you sign in could not be reached, or answered with an error. Load this page again in a minute.",
 	}, true}
-	noStore     = failure{503, "Signing in does not work at the moment", []string{"Sessions cannot be stored. Try again in a minute."}, true}
+	noStore = failure{503, "Signing in does not work at the moment", []string{"Sessions cannot be stored. Try again in a minute."}, true}
+	tooWeak = failure{403, "You need to sign in another way", []string{
+		"This page asks for a more recent or a stronger sign-in, such as one with a second factor. Where you sign in did not do that.",
+		"Try again, or quote the id below to an operator.",
+	}, true}
+	oddLink     = failure{400, "This link does not work", []string{"It asks for a sign-in that there is none of. Go back to the page that you came for."}, false}
 	badProvider = failure{502, "You were not signed in", []string{
 		"The answer from where you sign in was not accepted.", "An operator finds the reason in the log, by the id below.",
 	}, true}
@@ -187,10 +192,7 @@ func elsewhere(origin string) failure {
 func (m *Manager) fail(w http.ResponseWriter, r *http.Request, f failure) {
 	v := view{Title: f.title, Text: f.text, Trace: visitOf(r).trace}
 	if f.again {
-		v.Link, v.LinkText = loginPath, "Try again"
-		if back := visitOf(r).back; back != "" && back != "/" {
-			v.Link += "?" + url.Values{"return": {back}}.Encode()
-		}
+		v.Link, v.LinkText = visitOf(r).link(""), "Try again"
 	}
 	m.show(w, r, f.status, v)
 }
@@ -206,6 +208,8 @@ func (m *Manager) failed(w http.ResponseWriter, r *http.Request, err error) {
 			f = noStore
 		case authn.Refused:
 			f = unasked // the code was used, or is too old
+		case authn.Insufficient:
+			f = tooWeak
 		}
 	}
 	m.logger.WarnContext(r.Context(), "somebody could not sign in", "request", visitOf(r).trace, "error", err.Error())
@@ -237,8 +241,8 @@ func (m *Manager) turnedAway(w http.ResponseWriter, r *http.Request, f flow, cod
 }
 
 // Page shows why a request was refused, on a route for people. reason is the
-// policy's; it may be empty.
-func (m *Manager) Page(w http.ResponseWriter, r *http.Request, status int, title, reason, trace string) {
+// policy's; it may be empty. signIn is where a sign-in would help.
+func (m *Manager) Page(w http.ResponseWriter, r *http.Request, status int, title, reason, signIn, trace string) {
 	v := view{Title: title, Trace: trace}
 	if title != "" {
 		v.Title = strings.ToUpper(title[:1]) + title[1:]
@@ -251,9 +255,11 @@ func (m *Manager) Page(w http.ResponseWriter, r *http.Request, status int, title
 		v.Text = append(v.Text, cmp.Or(m.theme.help, "To ask for access, quote the id below to an operator."))
 		v.Link, v.LinkText = logoutPath, "Sign in as somebody else"
 	case http.StatusUnauthorized: // of tokens, which a person has not heard of
-		v.Title = "You are not signed in"
+		if reason == "" {
+			v.Title = "You are not signed in"
+		}
 		v.Text = append(v.Text, "What you sent was not taken. If another site sent you here, nothing was done.")
-		v.Link, v.LinkText = loginPath, "Sign in"
+		v.Link, v.LinkText = cmp.Or(signIn, loginPath), "Sign in"
 	}
 	m.show(w, r, status, v)
 }
