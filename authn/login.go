@@ -214,7 +214,9 @@ func (c *Client) oauth(e *endpoints, redirect string) *oauth2.Config {
 // reach makes oauth2 use the issuer's own transport: its authorities, checked
 // addresses, no redirects.
 func (c *Client) reach(ctx context.Context) context.Context {
-	return context.WithValue(ctx, oauth2.HTTPClient, c.issuer.provider.client)
+	client := *c.issuer.provider.client
+	client.Transport = traced{client.Transport, c.issuer.provider.tracer}
+	return context.WithValue(ctx, oauth2.HTTPClient, &client)
 }
 
 // refused names the issuer.

@@ -148,13 +148,56 @@ func (p process) beside(t *testing.T) process {
 	}
 	second := process{listen: free(t), admin: free(t), issuer: p.issuer, dir: p.dir}
 	config := regexp.MustCompile(`(?m)^telemetry:.*$`).ReplaceAllString(string(text), `telemetry: {max_series: 4, otlp: {endpoint: "http://`+free(t)+`"}}`)
-	config = strings.NewReplacer(p.listen, second.listen, p.admin, second.admin, "audit: {dir: audit", "audit: {dir: audit-beside").Replace(config)
+	config = strings.NewReplacer(p.listen, second.listen, p.admin, second.admin, "admin.sock", "beside.sock", "audit: {dir: audit", "audit: {dir: audit-beside").Replace(config)
 	path := filepath.Join(p.dir, "beside.yaml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	start(t, `"msg":"serving"`, "/bin/sh", "-c", `ulimit -f 64; exec "$@"`, "sh", program, "serve", "--config", path)
 	return second
+}
+
+// forPeople serves a third gateway in the demo's world, with a route for people.
+func (p process) forPeople(t *testing.T) process {
+	t.Helper()
+	program, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(p.dir, "vaultspan.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := process{listen: free(t), admin: free(t), issuer: p.issuer, dir: p.dir}
+	config := strings.NewReplacer(p.listen, third.listen, p.admin, third.admin, "admin.sock", "people.sock", "log_level: warn", "log_level: info", "audit: {dir: audit", "audit: {dir: audit-people",
+		"routes:\n", "routes:\n  - {name: people, match: [/people/], upstream: \""+p.issuer+"\", allow: [payments-engineer], session: true}\n").Replace(string(text))
+	if !strings.Contains(config, "\nsessions:") {
+		config = strings.Replace(config, "    audience: vaultspan\n", "    audience: vaultspan\n    login: {client_id: vaultspan}\n", 1) +
+			"\nsessions: {key: \"${file:people.key}\"}\n"
+	}
+	for name, text := range map[string]string{"people.yaml": config, "people.key": strings.Repeat("ab", 32)} {
+		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, `"msg":"serving"`, program, "serve", "--config", filepath.Join(p.dir, "people.yaml"))
+	return third
+}
+
+// visits asks for a page with a session that no store knows.
+func (p process) visits(t *testing.T, path string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.listen+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Cookie", "__Host-vaultspan="+strings.Repeat("A", 43))
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	return res.StatusCode
 }
 
 func free(t *testing.T) string {
@@ -253,7 +296,7 @@ func (p process) shows(t *testing.T, line string) bool {
 	return strings.Contains(text, "\n"+line)
 }
 
-// observed is everything two gateways export through good and bad times.
+// observed is everything three gateways export through good and bad times.
 func observed(t *testing.T) exported {
 	t.Helper()
 	all, first := exported{}, demo(t)
@@ -294,6 +337,12 @@ func observed(t *testing.T) exported {
 	if err := os.WriteFile(path, good, 0o600); err != nil {
 		t.Fatal(err)
 	}
+
+	third := first.forPeople(t)
+	if got := third.visits(t, "/people/"); got != http.StatusUnauthorized {
+		t.Errorf("status %d of a session that nobody knows", got)
+	}
+	third.scrape(t, all)
 
 	second := first.beside(t)
 	until(t, "a first answer", func() bool { return second.get(t, "/payments/v1/balance", alice) == http.StatusOK })

@@ -27,7 +27,7 @@ var labels = attribute.NewAllowKeysFilter(
 	attr.DecisionAllow, attr.DecisionRole, attr.DecisionCached,
 	attr.Collection, attr.SecretID, attr.SecretCollection, attr.SecretStale, attr.Vault,
 	attr.AuditKind, attr.AuditResult,
-	attr.Result, attr.Signal,
+	attr.Result, attr.Signal, attr.SessionEnd, attr.Operation,
 	attr.HTTPRequestMethod, attr.HTTPResponseStatusCode, attr.HTTPRoute,
 	attr.URLScheme, attr.ServerAddress, attr.ServerPort, attr.NetworkProtocolVersion,
 	attr.ErrorType,

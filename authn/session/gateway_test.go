@@ -15,6 +15,9 @@ import (
 	"sync"
 	"testing"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/vaultspan/vaultspan/authn"
 	"github.com/vaultspan/vaultspan/authn/session"
 )
@@ -28,6 +31,7 @@ type gateway struct {
 	issuer *authn.Authenticator
 	logs   *bytes.Buffer
 	setup  session.Setup
+	tracer trace.TracerProvider // of the requests; nil: they have no spans
 
 	mu      sync.Mutex
 	changes []session.Change
@@ -41,6 +45,8 @@ type options struct {
 	more   []authn.IssuerConfig
 	// transport is how the provider is reached. Default: as it is.
 	transport http.RoundTripper
+	meter     metric.MeterProvider
+	tracer    trace.TracerProvider
 }
 
 const testKey = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -49,7 +55,7 @@ func secret(s string) func() string { return func() string { return s } }
 
 func newGateway(t *testing.T, p *provider, o options) *gateway {
 	t.Helper()
-	g := &gateway{logs: &bytes.Buffer{}, store: o.store}
+	g := &gateway{logs: &bytes.Buffer{}, store: o.store, tracer: o.tracer}
 	if o.login.ClientID == "" {
 		o.login.ClientID = "web"
 	}
@@ -57,7 +63,7 @@ func newGateway(t *testing.T, p *provider, o options) *gateway {
 	var err error
 	logger := slog.New(slog.NewTextHandler(&locked{w: g.logs}, nil))
 	g.issuer, err = authn.New(context.Background(), authn.Config{
-		Issuers: append([]authn.IssuerConfig{{Name: "corp", URL: p.url, Audience: "vaultspan", Login: o.login}}, o.more...), Now: p.clock.now, Logger: logger, Transport: o.transport,
+		Issuers: append([]authn.IssuerConfig{{Name: "corp", URL: p.url, Audience: "vaultspan", Login: o.login}}, o.more...), Now: p.clock.now, Logger: logger, Transport: o.transport, Tracer: o.tracer,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +84,7 @@ func newGateway(t *testing.T, p *provider, o options) *gateway {
 		o.config.Key = secret(testKey)
 	}
 	g.setup = session.Setup{
-		Config: o.config, URL: public, Issuers: g.issuer, Store: g.store, Now: p.clock.now, Logger: logger,
+		Config: o.config, URL: public, Issuers: g.issuer, Store: g.store, Now: p.clock.now, Logger: logger, Meter: o.meter,
 		OnChange: func(c session.Change) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
@@ -114,6 +120,11 @@ func (l *locked) Write(p []byte) (int, error) {
 }
 
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.tracer != nil {
+		ctx, span := g.tracer.Tracer("test").Start(r.Context(), "request")
+		defer span.End()
+		r = r.WithContext(ctx)
+	}
 	if strings.HasPrefix(r.URL.Path, "/.vaultspan/") {
 		g.Serve(w, r, "127.0.0.1", "trace-1")
 		return

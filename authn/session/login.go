@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"slices"
 
+	"go.opentelemetry.io/otel/codes"
+
 	"github.com/vaultspan/vaultspan/authn"
+	"github.com/vaultspan/vaultspan/telemetry/attr"
 )
 
 // The pages and endpoints below reserved. All else there is a 404.
@@ -43,6 +46,7 @@ func (m *Manager) routes() *http.ServeMux {
 // what is demanded of it.
 type visit struct {
 	host, trace, back string
+	issuer            string // at which it is; empty if there is none
 	demand            authn.Demand
 }
 
@@ -69,9 +73,9 @@ func visiting(r *http.Request, v visit) *http.Request {
 func visitOf(r *http.Request) visit { v, _ := r.Context().Value(visitKey{}).(visit); return v }
 
 // towards is the request, with where a login was to lead back to.
-func towards(r *http.Request, back string, d authn.Demand) *http.Request {
+func towards(r *http.Request, back, issuer string, d authn.Demand) *http.Request {
 	v := visitOf(r)
-	v.back, v.demand = back, d
+	v.back, v.issuer, v.demand = back, issuer, d
 	return visiting(r, v)
 }
 
@@ -104,13 +108,17 @@ func (m *Manager) login(w http.ResponseWriter, r *http.Request) {
 		m.fail(w, r, oddLink)
 		return
 	}
-	r = towards(r, back, demand)
+	client := m.choose(query.Get("issuer"))
+	issuer := ""
+	if client != nil {
+		issuer = client.Name()
+	}
+	r = towards(r, back, issuer, demand)
 	if m.circling(r, back) {
 		m.logger.WarnContext(r.Context(), "a browser logs in again and again: its cookies are lost, or its sessions end at once", "host", visitOf(r).host)
 		m.fail(w, r, circling)
 		return
 	}
-	client := m.choose(query.Get("issuer"))
 	if client == nil {
 		m.chooser(w, r)
 		return
@@ -154,22 +162,22 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request) {
 	for name, values := range query {
 		if len(values) > 1 { // two answers are none (RFC 6749 section 3.1)
 			m.logger.WarnContext(r.Context(), "an authorization response has a parameter twice", "count", len(values), "known", name == "state" || name == "code")
-			m.fail(w, r, unasked)
+			m.lost(w, r)
 			return
 		}
 	}
 	state := query.Get("state")
 	f, ok := m.recall(r, state)
 	if !ok || f.Host != visitOf(r).host {
-		m.fail(w, r, unasked)
+		m.lost(w, r)
 		return
 	}
-	r = towards(r, f.Return, f.Demand)
 	client := m.choose(f.Issuer)
 	if client == nil || client.Name() != f.Issuer {
-		m.fail(w, r, unasked)
+		m.lost(w, r)
 		return
 	}
+	r = towards(r, f.Return, f.Issuer, f.Demand)
 	if err := client.CheckIss(query.Get("iss"), query.Has("iss")); err != nil {
 		setCookie(w, flowCookie(state), "", 0)
 		m.failed(w, r, err)
@@ -190,7 +198,13 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request) {
 
 // redeem makes a session of a code.
 func (m *Manager) redeem(w http.ResponseWriter, r *http.Request, client *authn.Client, f flow, code, state string) {
-	t, err := client.Redeem(r.Context(), m.origins[f.Host]+callbackPath, code, f.secrets(state), f.Demand)
+	ctx, span := span(r.Context(), attr.SpanSignIn, f.Issuer)
+	defer span.End()
+	r = r.WithContext(ctx)
+	t, err := client.Redeem(ctx, m.origins[f.Host]+callbackPath, code, f.secrets(state), f.Demand)
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+	}
 	if refusal, ok := errors.AsType[*authn.Error](err); ok && refusal.Reason == authn.Unavailable {
 		m.failed(w, r, err) // the cookie stays: to load the page again may do
 		return
@@ -200,24 +214,25 @@ func (m *Manager) redeem(w http.ResponseWriter, r *http.Request, client *authn.C
 		m.failed(w, r, err)
 		return
 	}
-	fresh, err := m.once(r.Context(), "code "+f.Issuer+" "+state)
-	switch {
-	case err != nil:
-		m.failed(w, r, unreadable(err))
-		return
-	case !fresh:
-		m.logger.WarnContext(r.Context(), "a login's answer came twice", "issuer", f.Issuer)
-		m.fail(w, r, unasked)
+	fresh, err := m.once(ctx, "code "+f.Issuer+" "+state)
+	if err == nil && !fresh {
+		m.logger.WarnContext(ctx, "a login's answer came twice", "issuer", f.Issuer)
+		m.lost(w, r)
 		return
 	}
-	value, err := m.start(r.Context(), t)
+	var value string
+	if err == nil {
+		value, err = m.start(ctx, t)
+	}
 	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
 		m.failed(w, r, err)
 		return
 	}
 	m.endReplaced(r)
 	setCookie(w, cookieName, value, -1)
 	m.countRound(w, r, f.Return)
+	m.meter.login(ctx, f.Issuer, wentWell)
 	redirect(w, f.Return)
 }
 
@@ -254,5 +269,9 @@ func (m *Manager) endReplaced(r *http.Request) {
 func (m *Manager) once(ctx context.Context, what string) (bool, error) {
 	within, cancel := context.WithTimeout(ctx, 4*budget)
 	defer cancel()
-	return m.store.Once(within, sha256.Sum256([]byte(what)), m.now(), m.now().Add(flowLife))
+	fresh, err := m.store.Once(within, sha256.Sum256([]byte(what)), m.now(), m.now().Add(flowLife))
+	if err != nil {
+		return false, unreadable(err)
+	}
+	return fresh, nil
 }

@@ -9,14 +9,16 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/vaultspan/vaultspan/authn"
+	"github.com/vaultspan/vaultspan/telemetry/attr"
 )
 
 // reserved is where our pages are, on every host that people log in to.
@@ -56,6 +58,8 @@ type Setup struct {
 	Store Store
 	// Logger is told why somebody could not log in. Default: nobody is.
 	Logger *slog.Logger
+	// Meter counts logins, refreshes and ends. Default: nobody does.
+	Meter metric.MeterProvider
 	// OnChange is told of every session that begins or ends here. Default: nobody
 	// is.
 	OnChange func(Change)
@@ -75,6 +79,7 @@ type Manager struct {
 	clients  []*authn.Client
 	store    Store
 	logger   *slog.Logger
+	meter    *meter
 	onChange func(Change)
 	now      func() time.Time
 	mux      *http.ServeMux
@@ -103,7 +108,6 @@ func New(s Setup) (*Manager, error) {
 		origins:  origins(s.URL, s.Hosts),
 		issuers:  s.Issuers,
 		clients:  s.Issuers.Clients(),
-		store:    s.Store,
 		logger:   s.Logger,
 		onChange: s.OnChange,
 		now:      s.Now,
@@ -118,35 +122,16 @@ func New(s Setup) (*Manager, error) {
 	if m.theme, err = newTheme(s.Config.Theme, s.URL); err != nil {
 		return nil, err
 	}
+	names := make([]string, len(m.clients))
+	for i, c := range m.clients {
+		names[i] = c.Name()
+	}
+	if m.meter, err = newMeter(s.Meter, names); err != nil {
+		return nil, err
+	}
+	m.store = measured{s.Store, m.meter}
 	m.mux = m.routes()
 	return m, nil
-}
-
-// origins are where people log in, by host: never what a request says.
-func origins(public *url.URL, hosts []string) map[string]string {
-	all := map[string]string{}
-	for _, host := range append([]string{public.Hostname()}, hosts...) {
-		at := host
-		if strings.Contains(host, ":") {
-			at = "[" + host + "]"
-		}
-		if port := public.Port(); port != "" {
-			at += ":" + port
-		}
-		all[strings.ToLower(host)] = public.Scheme + "://" + at
-	}
-	return all
-}
-
-// RedirectURIs are what to register at the issuers, by purpose.
-func RedirectURIs(public *url.URL, hosts []string) (callbacks, signedOut []string) {
-	all := origins(public, hosts)
-	for _, host := range append([]string{public.Hostname()}, hosts...) {
-		origin := all[strings.ToLower(host)]
-		callbacks = append(callbacks, origin+callbackPath)
-		signedOut = append(signedOut, origin+signedOutPath)
-	}
-	return callbacks, signedOut
 }
 
 // live is a session as this node believes it to be. It is not changed once
@@ -171,6 +156,9 @@ func (m *Manager) Identify(ctx context.Context, cookieFields []string) (id strin
 	key, ok := parseID(value)
 	if !ok {
 		return "*", authn.Identity{}, refuse(authn.Invalid, "the session cookie is not one of ours")
+	}
+	if s := trace.SpanFromContext(ctx); s.IsRecording() {
+		s.SetAttributes(attr.Session.String(m.keys.handle(key)))
 	}
 	identity, err = m.Recheck(ctx, hex.EncodeToString(key[:]))
 	return hex.EncodeToString(key[:]), identity, err
@@ -312,6 +300,7 @@ func (m *Manager) start(ctx context.Context, t authn.Tokens) (string, error) {
 		return "", unreadable(err)
 	}
 	m.sweep(ctx)
+	trace.SpanFromContext(ctx).SetAttributes(attr.Session.String(r.Handle))
 	m.logger.InfoContext(ctx, "a session began", "session", r.Handle, "issuer", r.Issuer)
 	m.changed(r, "")
 	return value, nil
@@ -346,6 +335,7 @@ func (m *Manager) end(ctx context.Context, f Filter, why string) (int, error) {
 		m.forget(r.Key)
 		m.logger.InfoContext(ctx, "a session ended", "session", r.Handle, "issuer", r.Issuer, "why", why)
 		m.changed(r, why)
+		m.meter.end(ctx, why)
 	}
 	m.giveBack(ctx, ended, why)
 	return len(ended), nil

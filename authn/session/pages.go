@@ -197,6 +197,13 @@ func (m *Manager) fail(w http.ResponseWriter, r *http.Request, f failure) {
 	m.show(w, r, f.status, v)
 }
 
+// lost answers an authorization response that nobody here asked for, or that is
+// spent.
+func (m *Manager) lost(w http.ResponseWriter, r *http.Request) {
+	m.meter.login(r.Context(), cmp.Or(visitOf(r).issuer, nobody), wasUnasked)
+	m.fail(w, r, unasked)
+}
+
 // failed logs an error and shows what it means. Its text is the operator's.
 func (m *Manager) failed(w http.ResponseWriter, r *http.Request, err error) {
 	f := badProvider
@@ -213,6 +220,13 @@ func (m *Manager) failed(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	}
 	m.logger.WarnContext(r.Context(), "somebody could not sign in", "request", visitOf(r).trace, "error", err.Error())
+	if issuer := visitOf(r).issuer; issuer != "" { // else it is no login that failed
+		how := outcome(err)
+		if f.title == unasked.title {
+			how = wasUnasked
+		}
+		m.meter.login(r.Context(), issuer, how)
+	}
 	m.fail(w, r, f)
 }
 
@@ -230,14 +244,15 @@ func (m *Manager) turnedAway(w http.ResponseWriter, r *http.Request, f flow, cod
 		code = "another error"
 	}
 	m.logger.WarnContext(r.Context(), "an issuer did not log somebody in", "issuer", f.Issuer, "answer", code, "request", visitOf(r).trace)
+	shown, how := badProvider, wasRefused
 	switch code {
 	case "server_error", "temporarily_unavailable":
-		m.fail(w, r, noProvider)
+		shown, how = noProvider, unavailable
 	case "access_denied", "interaction_required", "login_required", "account_selection_required", "consent_required":
-		m.fail(w, r, turnedAway)
-	default:
-		m.fail(w, r, badProvider)
+		shown, how = turnedAway, wasDenied
 	}
+	m.meter.login(r.Context(), f.Issuer, how)
+	m.fail(w, r, shown)
 }
 
 // Page shows why a request was refused, on a route for people. reason is the

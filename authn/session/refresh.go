@@ -6,7 +6,10 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/codes"
+
 	"github.com/vaultspan/vaultspan/authn"
+	"github.com/vaultspan/vaultspan/telemetry/attr"
 )
 
 const (
@@ -92,7 +95,14 @@ func (m *Manager) ask(ctx context.Context, l *live) (authn.Tokens, error) {
 	if i < 0 {
 		return authn.Tokens{}, refuse(authn.Refused, "nobody logs in at this issuer any more")
 	}
-	return m.clients[i].Refresh(ctx, l.tokens)
+	ctx, span := span(ctx, attr.SpanRefresh, l.Issuer)
+	defer span.End()
+	t, err := m.clients[i].Refresh(ctx, l.tokens)
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+	}
+	m.meter.refresh(ctx, l.Issuer, outcome(err))
+	return t, err
 }
 
 // replace writes what the issuer answered. The token that was used is worth

@@ -27,7 +27,7 @@ func (i *instance) people(ctx context.Context, p *parts) (*session.Manager, erro
 	}
 	return session.New(session.Setup{
 		Config: p.config.Sessions, URL: publicURL(p.config), Hosts: p.config.SessionHosts(),
-		Issuers: p.authenticator, Store: i.store, Logger: i.logger, OnChange: i.sessionChanged,
+		Issuers: p.authenticator, Store: i.store, Logger: i.logger, Meter: i.meter, OnChange: i.sessionChanged,
 	})
 }
 

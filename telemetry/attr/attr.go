@@ -25,6 +25,8 @@ const (
 	SpanLease        = "lease"        // from a grant to a lease; linked to the fetch of the version
 	SpanMint         = "mint"         // from a lease to one that wears a minted token
 	SpanRecord       = "record"       // the wait until the intent is durable
+	SpanSignIn       = "login"        // from an authorization response to a session; above the CLIENT span of the token endpoint
+	SpanRefresh      = "refresh"      // of a session, at its issuer; likewise
 )
 
 // Spans that begin a trace of their own. They are always sampled: the spans of
@@ -50,6 +52,8 @@ const (
 	IdentityKind   = attribute.Key("vaultspan.identity.kind")   // human, workload or agent
 	IdentityMethod = attribute.Key("vaultspan.identity.method") // how it was proven: bearer or session
 	IdentityActor  = attribute.Key("vaultspan.identity.actor")  // spans only: who acts for the user (pseudonymous like UserID)
+	Session        = attribute.Key("vaultspan.session")         // spans only: keyed hash of a browser session's id, as in `vaultspan sessions list`
+	SessionEnd     = attribute.Key("vaultspan.session.end")     // why a session ended: logout, idle, or another word of a closed list
 )
 
 // Attributes of the decision.
@@ -88,6 +92,8 @@ const (
 const (
 	Result = attribute.Key("vaultspan.result") // how an operation ended: ok, or a word of a closed list
 	Signal = attribute.Key("vaultspan.signal") // of telemetry: traces, metrics or logs
+
+	Operation = attribute.Key("vaultspan.operation") // of the session store: find, touch, or another word of a closed list
 )
 
 // Attributes that OpenTelemetry's semantic conventions (1.43) name.
@@ -154,6 +160,15 @@ const (
 const (
 	MetricRenewals = "vaultspan.vault.renewals" // counter: versions looked for after an upstream refused one, by Vault and Result
 	MetricVaultAge = "vaultspan.vault.age"      // gauge, s: since the last good refresh began, by Vault
+)
+
+// Metrics of browser sessions.
+const (
+	MetricSessionLogins        = "vaultspan.sessions.logins"         // counter: logins that ended, well or not, by IdentityIssuer and Result
+	MetricSessionRefreshes     = "vaultspan.sessions.refreshes"      // counter: by IdentityIssuer and Result (ok, refused, unavailable)
+	MetricSessionsEnded        = "vaultspan.sessions.ended"          // counter: sessions that this node ended, by SessionEnd
+	MetricSessionStoreErrors   = "vaultspan.sessions.store.errors"   // counter: by Operation
+	MetricSessionStoreDuration = "vaultspan.sessions.store.duration" // histogram, s: by Operation
 )
 
 // Metrics of package authn's memory of verified tokens.
