@@ -349,7 +349,7 @@ func TestKeysOfAssertionsArePublic(t *testing.T) {
 			res, body := b.do(t, method, url+"/.vaultspan/jwks.json", "")
 			h := res.Header
 			if res.StatusCode != 200 || h.Get("Content-Type") != "application/jwk-set+json" || h.Get("Cache-Control") != "public, max-age=3600" ||
-				(method == "GET") != strings.HasPrefix(body, `{"keys":[{"kty":"EC"`) || strings.Contains(body, `"d"`) {
+				(method == "GET") != strings.Contains(body, `"kty":"EC"`) || strings.Contains(body, `"d"`) {
 				t.Errorf("%s %s: %d %v %s", method, url, res.StatusCode, h, body)
 			}
 		}
