@@ -169,18 +169,13 @@ func (p process) forPeople(t *testing.T) process {
 		t.Fatal(err)
 	}
 	third := process{listen: free(t), admin: free(t), issuer: p.issuer, dir: p.dir}
-	config := strings.NewReplacer(p.listen, third.listen, p.admin, third.admin, "admin.sock", "people.sock", "log_level: warn", "log_level: info", "audit: {dir: audit", "audit: {dir: audit-people",
+	config := strings.NewReplacer(p.listen, third.listen, p.admin, third.admin, "admin.sock", "people.sock", "log_level: warn", "log_level: info", "audit: {dir: audit", "audit: {dir: audit-people", "sessions: {", "sessions: {sqlite: people.db, ",
 		"routes:\n", "routes:\n  - {name: people, match: [/people/], upstream: \""+p.issuer+"\", allow: [payments-engineer], session: true}\n").Replace(string(text))
-	if !strings.Contains(config, "\nsessions:") {
-		config = strings.Replace(config, "    audience: vaultspan\n", "    audience: vaultspan\n    login: {client_id: vaultspan}\n", 1) +
-			"\nsessions: {key: \"${file:people.key}\"}\n"
+	file := filepath.Join(p.dir, "people.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"people.yaml": config, "people.key": strings.Repeat("ab", 32)} {
-		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	start(t, `"msg":"serving"`, program, "serve", "--config", filepath.Join(p.dir, "people.yaml"))
+	start(t, `"msg":"serving"`, program, "serve", "--config", file)
 	return third
 }
 

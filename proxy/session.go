@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -22,7 +23,7 @@ type Sessions interface {
 	// Serve answers for what is below /.vaultspan/, on a host of ours.
 	Serve(w http.ResponseWriter, r *http.Request, host, trace string)
 	// Page shows a refusal to a person, who signs in at signIn.
-	Page(w http.ResponseWriter, r *http.Request, status int, title, reason, signIn, trace string)
+	Page(w http.ResponseWriter, r *http.Request, n authn.Notice)
 }
 
 // recheckSession is how often an exchange of a session is decided again: a
@@ -145,7 +146,10 @@ func (x *exchange) forPeople(r *refused) bool {
 	if challenge := r.challenge(); challenge != "" {
 		x.out.Header().Set("WWW-Authenticate", challenge)
 	}
-	x.settings.Sessions.Page(x.out, x.in, r.Status, r.Title, r.detail, x.signInPath(""), x.trace)
+	x.settings.Sessions.Page(x.out, x.in, authn.Notice{
+		Status: r.Status, Code: r.Code, Title: r.Title, Reason: r.detail,
+		Who: cmp.Or(x.identity.Email, x.identity.Subject), SignIn: x.signInPath(""), Trace: x.trace,
+	})
 	return true
 }
 

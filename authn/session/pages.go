@@ -255,26 +255,30 @@ func (m *Manager) turnedAway(w http.ResponseWriter, r *http.Request, f flow, cod
 	m.fail(w, r, shown)
 }
 
-// Page shows why a request was refused, on a route for people. reason is the
-// policy's; it may be empty. signIn is where a sign-in would help.
-func (m *Manager) Page(w http.ResponseWriter, r *http.Request, status int, title, reason, signIn, trace string) {
-	v := view{Title: title, Trace: trace}
-	if title != "" {
-		v.Title = strings.ToUpper(title[:1]) + title[1:]
+// Page shows why a request was refused, on a route for people.
+func (m *Manager) Page(w http.ResponseWriter, r *http.Request, n authn.Notice) {
+	v := view{Title: n.Title, Trace: n.Trace}
+	if n.Title != "" {
+		v.Title = strings.ToUpper(n.Title[:1]) + n.Title[1:]
 	}
-	if reason != "" {
-		v.Text = append(v.Text, reason)
+	if n.Reason != "" {
+		v.Text = append(v.Text, n.Reason)
 	}
-	switch status {
-	case http.StatusForbidden:
+	switch {
+	case n.Code == "origin-denied":
+		v.Title, v.Text = "Nothing was done", []string{"Another site had your browser send this. If you want it done, do it here."}
+	case n.Status == http.StatusForbidden:
+		if n.Who != "" {
+			v.Text = append(v.Text, "You are signed in as "+n.Who+".")
+		}
 		v.Text = append(v.Text, cmp.Or(m.theme.help, "To ask for access, quote the id below to an operator."))
 		v.Link, v.LinkText = logoutPath, "Sign in as somebody else"
-	case http.StatusUnauthorized: // of tokens, which a person has not heard of
-		if reason == "" {
+	case n.Status == http.StatusUnauthorized: // of tokens, which a person has not heard of
+		if n.Reason == "" {
 			v.Title = "You are not signed in"
 		}
 		v.Text = append(v.Text, "What you sent was not taken. If another site sent you here, nothing was done.")
-		v.Link, v.LinkText = cmp.Or(signIn, loginPath), "Sign in"
+		v.Link, v.LinkText = cmp.Or(n.SignIn, loginPath), "Sign in"
 	}
-	m.show(w, r, status, v)
+	m.show(w, r, n.Status, v)
 }

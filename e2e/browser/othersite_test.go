@@ -27,7 +27,7 @@ func TestOtherSites(t *testing.T) {
 			b.shows("elsewhere")
 			b.clicks("button")
 			// A cookie that came along is not enough; one that did not is not either.
-			b.shows(map[string]string{"evil.test": "You are not signed in", "evil.gw.test": "This web origin may not do that here"}[host])
+			b.shows(map[string]string{"evil.test": "You are not signed in", "evil.gw.test": "Nothing was done"}[host])
 
 			b.goes(evil)
 			b.shows("elsewhere")
