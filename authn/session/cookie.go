@@ -73,6 +73,13 @@ func sessionCookie(fields []string) (value string, present, ambiguous bool) {
 	return value, present, false
 }
 
+// sessionKey is the key of a request's one session cookie, if it has one and it is
+// whole.
+func sessionKey(r *http.Request) (Key, bool) {
+	value, _, _ := sessionCookie(r.Header["Cookie"])
+	return parseID(value)
+}
+
 // cookieNamed is the value of another of our cookies, if it is there once.
 func cookieNamed(fields []string, name string) (string, bool) {
 	all := cookies(fields)

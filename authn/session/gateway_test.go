@@ -139,7 +139,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case (id == "" || err != nil) && r.Header.Get("Accept") == "application/json":
 		http.Error(w, fmt.Sprint(err), http.StatusUnauthorized)
 	case id == "" || err != nil:
-		http.Redirect(w, r, session.LoginPath+"?"+url.Values{"return": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
+		http.Redirect(w, r, "/.vaultspan/login?"+url.Values{"return": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
 	default:
 		fmt.Fprintf(w, "%s of %s in %v\n", identity.Subject, identity.Issuer, identity.Groups)
 	}

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/vaultspan/vaultspan/authn"
@@ -16,10 +15,7 @@ const giveBackTime = 30 * time.Second
 // answer. One token goes after the other, so that an operator who ends ten
 // thousand sessions does not flood an issuer; those that are not done in time are
 // left to expire there, unused.
-func (m *Manager) giveBack(ctx context.Context, ended []Record, why string) {
-	if why == WhyBackChannel || why == WhyRefused { // the issuer knows best
-		return
-	}
+func (m *Manager) giveBack(ctx context.Context, ended []Record) {
 	var tokens []authn.Tokens
 	for _, r := range ended {
 		if t, err := m.open(r); err == nil && t.Refresh() != "" {
@@ -37,13 +33,13 @@ func (m *Manager) giveBackAll(ctx context.Context, tokens []authn.Tokens) {
 	failed := 0
 	var last error
 	for _, t := range tokens {
-		i := slices.IndexFunc(m.clients, func(c *authn.Client) bool { return c.Name() == t.Identity.Issuer })
-		if i < 0 {
+		client := m.client(t.Identity.Issuer)
+		if client == nil {
 			continue // nobody logs in there any more
 		}
 		if err := ctx.Err(); err != nil {
 			failed, last = failed+1, err
-		} else if err := m.clients[i].Revoke(ctx, t); err != nil {
+		} else if err := client.Revoke(ctx, t); err != nil {
 			failed, last = failed+1, err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
-	"slices"
 
 	"go.opentelemetry.io/otel/codes"
 
@@ -15,7 +14,7 @@ import (
 
 // The pages and endpoints below reserved. All else there is a 404.
 const (
-	loginPath       = reserved + "/login"
+	loginPath       = reserved + "/login" // with ?return=PATH, issuer=NAME and the parameters of an authn.Demand, if need be
 	callbackPath    = reserved + "/callback"
 	logoutPath      = reserved + "/logout"
 	signedOutPath   = reserved + "/signed-out"
@@ -23,10 +22,6 @@ const (
 	stylePath       = reserved + "/style.css"
 	logoPath        = reserved + "/logo"
 )
-
-// LoginPath is where a browser without a session goes, with ?return=PATH and, if
-// need be, issuer=NAME and the parameters of an authn.Demand.
-const LoginPath = loginPath
 
 func (m *Manager) routes() *http.ServeMux {
 	mux := http.NewServeMux()
@@ -143,10 +138,7 @@ func (m *Manager) choose(name string) *authn.Client {
 	if len(m.clients) == 1 && name == "" {
 		return m.clients[0]
 	}
-	if i := slices.IndexFunc(m.clients, func(c *authn.Client) bool { return c.Name() == name }); i >= 0 {
-		return m.clients[i]
-	}
-	return nil
+	return m.client(name)
 }
 
 // redirect sends a browser on with a GET, whatever it came with: 307 would send
@@ -172,8 +164,8 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request) {
 		m.lost(w, r)
 		return
 	}
-	client := m.choose(f.Issuer)
-	if client == nil || client.Name() != f.Issuer {
+	client := m.client(f.Issuer)
+	if client == nil {
 		m.lost(w, r)
 		return
 	}
@@ -185,7 +177,7 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	if query.Has("error") || query.Get("code") == "" {
 		setCookie(w, flowCookie(state), "", 0)
-		m.turnedAway(w, r, f, query.Get("error"))
+		m.turnedAway(w, r, query.Get("error"))
 		return
 	}
 	if m.already(r, f) { // another tab was faster
@@ -239,9 +231,8 @@ func (m *Manager) redeem(w http.ResponseWriter, r *http.Request, client *authn.C
 // already says whether this browser has a session that is younger than the
 // login, and as good as this one would be: two tabs logged in at once.
 func (m *Manager) already(r *http.Request, f flow) bool {
-	value, present, ambiguous := sessionCookie(r.Header["Cookie"])
-	key, ok := parseID(value)
-	if !present || ambiguous || !ok {
+	key, ok := sessionKey(r)
+	if !ok {
 		return false
 	}
 	l, err := m.find(r.Context(), key)
@@ -251,9 +242,8 @@ func (m *Manager) already(r *http.Request, f flow) bool {
 // endReplaced ends the session that a login took the place of: an id from before
 // it is worth nothing after it (session fixation).
 func (m *Manager) endReplaced(r *http.Request) {
-	value, _, ambiguous := sessionCookie(r.Header["Cookie"])
-	key, ok := parseID(value)
-	if !ok || ambiguous {
+	key, ok := sessionKey(r)
+	if !ok {
 		return
 	}
 	handle := m.keys.handle(key)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 
 	"github.com/vaultspan/vaultspan/authn"
 )
@@ -17,11 +16,10 @@ func (m *Manager) logout(w http.ResponseWriter, r *http.Request) {
 		m.fail(w, r, crossSite)
 		return
 	}
-	value, present, ambiguous := sessionCookie(r.Header["Cookie"])
 	setCookie(w, cookieName, "", 0)
 	setCookie(w, roundsCookie, "", 0) // nobody presses our button in a loop: see circling
-	key, ok := parseID(value)
-	if !present || ambiguous || !ok {
+	key, ok := sessionKey(r)
+	if !ok {
 		redirect(w, signedOutPath)
 		return
 	}
@@ -39,8 +37,8 @@ func (m *Manager) logout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	to := signedOutPath
-	if i := slices.IndexFunc(m.clients, func(c *authn.Client) bool { return c.Name() == l.Issuer }); i >= 0 {
-		if there := m.clients[i].EndSession(l.tokens.ID(), m.origins[visitOf(r).host]+signedOutPath); there != "" {
+	if client := m.client(l.Issuer); client != nil {
+		if there := client.EndSession(l.tokens.ID(), m.origins[visitOf(r).host]+signedOutPath); there != "" {
 			to = there
 		}
 	}

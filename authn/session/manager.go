@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -337,8 +338,18 @@ func (m *Manager) end(ctx context.Context, f Filter, why string) (int, error) {
 		m.changed(r, why)
 		m.meter.end(ctx, why)
 	}
-	m.giveBack(ctx, ended, why)
+	if why != WhyBackChannel && why != WhyRefused { // else the issuer knows best
+		m.giveBack(ctx, ended)
+	}
 	return len(ended), nil
+}
+
+// client is this gateway at an issuer, or nil where nobody logs in any more.
+func (m *Manager) client(name string) *authn.Client {
+	if i := slices.IndexFunc(m.clients, func(c *authn.Client) bool { return c.Name() == name }); i >= 0 {
+		return m.clients[i]
+	}
+	return nil
 }
 
 func (m *Manager) changed(r Record, why string) {

@@ -206,7 +206,7 @@ func (m *Manager) lost(w http.ResponseWriter, r *http.Request) {
 
 // failed logs an error and shows what it means. Its text is the operator's.
 func (m *Manager) failed(w http.ResponseWriter, r *http.Request, err error) {
-	f := badProvider
+	f, how := badProvider, outcome(err)
 	if refusal, ok := errors.AsType[*authn.Error](err); ok {
 		switch refusal.Reason {
 		case authn.Unavailable:
@@ -214,17 +214,13 @@ func (m *Manager) failed(w http.ResponseWriter, r *http.Request, err error) {
 		case authn.NoStore:
 			f = noStore
 		case authn.Refused:
-			f = unasked // the code was used, or is too old
+			f, how = unasked, wasUnasked // the code was used, or is too old
 		case authn.Insufficient:
 			f = tooWeak
 		}
 	}
 	m.logger.WarnContext(r.Context(), "somebody could not sign in", "request", visitOf(r).trace, "error", err.Error())
 	if issuer := visitOf(r).issuer; issuer != "" { // else it is no login that failed
-		how := outcome(err)
-		if f.title == unasked.title {
-			how = wasUnasked
-		}
 		m.meter.login(r.Context(), issuer, how)
 	}
 	m.fail(w, r, f)
@@ -239,11 +235,11 @@ var answers = []string{
 }
 
 // turnedAway answers an authorization response that is an error.
-func (m *Manager) turnedAway(w http.ResponseWriter, r *http.Request, f flow, code string) {
+func (m *Manager) turnedAway(w http.ResponseWriter, r *http.Request, code string) {
 	if !slices.Contains(answers, code) {
 		code = "another error"
 	}
-	m.logger.WarnContext(r.Context(), "an issuer did not log somebody in", "issuer", f.Issuer, "answer", code, "request", visitOf(r).trace)
+	m.logger.WarnContext(r.Context(), "an issuer did not log somebody in", "issuer", visitOf(r).issuer, "answer", code, "request", visitOf(r).trace)
 	shown, how := badProvider, wasRefused
 	switch code {
 	case "server_error", "temporarily_unavailable":
@@ -251,7 +247,7 @@ func (m *Manager) turnedAway(w http.ResponseWriter, r *http.Request, f flow, cod
 	case "access_denied", "interaction_required", "login_required", "account_selection_required", "consent_required":
 		shown, how = turnedAway, wasDenied
 	}
-	m.meter.login(r.Context(), f.Issuer, how)
+	m.meter.login(r.Context(), visitOf(r).issuer, how)
 	m.fail(w, r, shown)
 }
 

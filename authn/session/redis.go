@@ -114,8 +114,7 @@ func (f Filter) matches(r Record) bool {
 
 // Add implements Store.
 func (s *Redis) Add(ctx context.Context, r Record) error {
-	life := r.Ends.Sub(r.Created)
-	made, err := addScript.Run(ctx, s.client, []string{sessionAt(r.Key)}, life.Milliseconds(),
+	made, err := addScript.Run(ctx, s.client, []string{sessionAt(r.Key)}, r.Ends.Sub(r.Created).Milliseconds(),
 		"handle", r.Handle, "issuer", r.Issuer, "subject", r.Subject, "sid", r.SessionID, "created", millis(r.Created), "used", millis(r.Used),
 		"ends", millis(r.Ends), "refresh", millis(r.Refresh), "lease", millis(r.Lease), "version", r.Version, "ended", r.Ended, "sealed", r.Sealed).Bool()
 	if err != nil {
@@ -124,8 +123,14 @@ func (s *Redis) Add(ctx context.Context, r Record) error {
 	if !made {
 		return errors.New("there is a session of this key")
 	}
-	_, err = s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		for _, set := range r.indexes() {
+	return s.enter(ctx, r, r.indexes()...)
+}
+
+// enter puts a record into sets, which last at least as long as it.
+func (s *Redis) enter(ctx context.Context, r Record, sets ...string) error {
+	life := r.Ends.Sub(r.Created)
+	_, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		for _, set := range sets {
 			p.SAdd(ctx, set, r.Key[:])
 			p.ExpireGT(ctx, set, life)
 			p.ExpireNX(ctx, set, life)
@@ -213,14 +218,7 @@ func (s *Redis) Replace(ctx context.Context, r Record) (bool, error) {
 		return done, err
 	}
 	// A provider may give its session another name. To find it by both is no harm.
-	set := index("sid", r.Issuer, r.SessionID)
-	_, err = s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.SAdd(ctx, set, r.Key[:])
-		p.ExpireGT(ctx, set, r.Ends.Sub(r.Created))
-		p.ExpireNX(ctx, set, r.Ends.Sub(r.Created))
-		return nil
-	})
-	return done, err
+	return done, s.enter(ctx, r, index("sid", r.Issuer, r.SessionID))
 }
 
 // End implements Store.

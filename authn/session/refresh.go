@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
@@ -91,13 +90,13 @@ func (m *Manager) fresh(ctx context.Context, key Key) (*live, error) {
 
 // ask asks the issuer.
 func (m *Manager) ask(ctx context.Context, l *live) (authn.Tokens, error) {
-	i := slices.IndexFunc(m.clients, func(c *authn.Client) bool { return c.Name() == l.Issuer })
-	if i < 0 {
+	client := m.client(l.Issuer)
+	if client == nil {
 		return authn.Tokens{}, refuse(authn.Refused, "nobody logs in at this issuer any more")
 	}
 	ctx, span := span(ctx, attr.SpanRefresh, l.Issuer)
 	defer span.End()
-	t, err := m.clients[i].Refresh(ctx, l.tokens)
+	t, err := client.Refresh(ctx, l.tokens)
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
 	}
@@ -122,7 +121,7 @@ func (m *Manager) replace(ctx context.Context, l *live, t authn.Tokens, due time
 		if err == nil && !done { // it ended meanwhile, or our lease had
 			now, err := m.fresh(ctx, l.Key)
 			if refusal, is := errors.AsType[*authn.Error](err); is && refusal.Reason == authn.Revoked {
-				m.giveBack(ctx, []Record{next.Record}, WhyLogout) // nobody else knows these tokens
+				m.giveBack(ctx, []Record{next.Record}) // nobody else knows these tokens
 			}
 			return now, err
 		}
