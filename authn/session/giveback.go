@@ -13,8 +13,8 @@ const giveBackTime = 30 * time.Second
 // giveBack tells the issuers that the refresh tokens of sessions are of no more
 // use (RFC 7009): nobody waits for that, since the session is over whatever they
 // answer. One token goes after the other, so that an operator who ends ten
-// thousand sessions does not flood an issuer; those that are not done in time are
-// left to expire there, unused.
+// thousand sessions does not flood an issuer; those that are not done in time, or
+// before Close, are left to expire there, unused.
 func (m *Manager) giveBack(ctx context.Context, ended []Record) {
 	var tokens []authn.Tokens
 	for _, r := range ended {
@@ -22,14 +22,16 @@ func (m *Manager) giveBack(ctx context.Context, ended []Record) {
 			tokens = append(tokens, t)
 		}
 	}
-	if len(tokens) > 0 {
+	if len(tokens) > 0 && m.begin() {
 		go m.giveBackAll(context.WithoutCancel(ctx), tokens)
 	}
 }
 
 func (m *Manager) giveBackAll(ctx context.Context, tokens []authn.Tokens) {
+	defer m.behind.Done()
 	ctx, cancel := context.WithTimeout(ctx, giveBackTime)
 	defer cancel()
+	defer context.AfterFunc(m.life, cancel)()
 	failed := 0
 	var last error
 	for _, t := range tokens {

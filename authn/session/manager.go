@@ -87,12 +87,17 @@ type Manager struct {
 	flights  singleflight.Group
 	swept    atomic.Int64 // when, in milliseconds
 
-	mu    sync.Mutex
-	known map[Key]*live
+	life   context.Context // ends soon after Close is called
+	stop   context.CancelFunc
+	behind sync.WaitGroup // what outlives its request: see begin
+
+	mu     sync.Mutex
+	known  map[Key]*live
+	closed bool
 }
 
-// New returns a Manager. It runs nothing in the background, but for a moment
-// after a session ended (giveBack).
+// New returns a Manager. It runs nothing in the background but what outlives a
+// request for a moment, which Close ends: refreshes, and tokens given back.
 func New(s Setup) (*Manager, error) {
 	if s.Config.Key == nil {
 		return nil, errors.New("sessions.key is missing")
@@ -131,6 +136,7 @@ func New(s Setup) (*Manager, error) {
 		return nil, err
 	}
 	m.store = measured{s.Store, m.meter}
+	m.life, m.stop = context.WithCancel(context.Background())
 	m.mux = m.routes()
 	return m, nil
 }

@@ -29,6 +29,10 @@ func (m *Manager) renew(ctx context.Context, l *live) (*live, error) {
 	// A caller who goes away does not take the refresh with it: others wait, and
 	// a rotating token that was used must be followed by its successor.
 	flight := m.flights.DoChan(string(l.Key[:]), func() (any, error) {
+		if !m.begin() {
+			return nil, refuse(authn.Unavailable, "the gateway is about to end")
+		}
+		defer m.behind.Done()
 		return m.renewOnce(context.WithoutCancel(ctx), l.Key)
 	})
 	select {

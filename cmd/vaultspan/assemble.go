@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,7 @@ type instance struct {
 	current        *parts                // by the goroutine that applies
 	serving        atomic.Pointer[parts] // the same, for everybody else
 	former         []*parts              // whose requests may be on their way to a lease
+	closing        sync.WaitGroup        // what logged people in
 }
 
 // parts is what one configuration was made into.
@@ -224,10 +226,16 @@ func (i *instance) rebind(more ...*parts) {
 // began with them have their leases. It is called now and then.
 func (i *instance) settle() {
 	gone := func(p *parts) bool { return time.Since(p.left) > lingering }
-	if slices.ContainsFunc(i.former, gone) {
-		i.former = slices.DeleteFunc(i.former, gone)
-		i.rebind()
+	if !slices.ContainsFunc(i.former, gone) {
+		return
 	}
+	for _, p := range i.former {
+		if gone(p) {
+			i.leave(p)
+		}
+	}
+	i.former = slices.DeleteFunc(i.former, gone)
+	i.rebind()
 }
 
 // lingering is more than a request spends on its way to a lease.
@@ -247,6 +255,10 @@ func (i *instance) retire(last *parts) {
 
 // close stops what runs in the background.
 func (i *instance) close() {
+	for _, p := range append(i.former, i.current) {
+		i.leave(p)
+	}
+	i.closing.Wait()
 	for _, a := range i.current.vaults {
 		a.close()
 	}

@@ -31,6 +31,14 @@ func (i *instance) people(ctx context.Context, p *parts) (*session.Manager, erro
 	})
 }
 
+// leave closes what logged people in, without waiting for the refreshes that may be
+// under way.
+func (i *instance) leave(p *parts) {
+	if p.sessions != nil {
+		i.closing.Go(p.sessions.Close)
+	}
+}
+
 // openSessions opens the store that a configuration names.
 func openSessions(ctx context.Context, c session.Config) (session.Store, error) {
 	if c.Redis != nil {
