@@ -18,7 +18,7 @@ func (c *Config) checkAssertions(report func(path, problem string)) {
 	if asserting && c.Assertions.Key == nil {
 		report("assertions.key", "is missing: make one with openssl rand -hex 32 > assertion.key, and write key: \"${file:assertion.key}\"")
 	}
-	if slices.ContainsFunc([]func() string{c.Audit.Key, c.FingerprintKey, c.Sessions.Key}, func(other func() string) bool { return shareKey(c.Assertions.Key, other) }) {
+	if sharesKey(c.Assertions.Key, c.Audit.Key, c.FingerprintKey, c.Sessions.Key) {
 		report("assertions.key", "is another key too: make one of its own with openssl rand -hex 32")
 	}
 	naming := asserting
@@ -38,15 +38,6 @@ func (c *Config) checkAssertions(report func(path, problem string)) {
 			report(fmt.Sprintf("issuers[%d].name", i), "has a colon: upstreams are told issuer:subject, and could not tell where one ends")
 		}
 	}
-}
-
-// shareKey says whether a line of one key file is also in the other.
-func shareKey(one, other func() string) bool {
-	if one == nil || other == nil {
-		return false
-	}
-	lines := strings.Fields(strings.ToLower(other()))
-	return slices.ContainsFunc(strings.Fields(strings.ToLower(one())), func(line string) bool { return slices.Contains(lines, line) })
 }
 
 // callersOf are the issuers whose callers may use a route.

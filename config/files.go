@@ -22,7 +22,7 @@ func (c *Config) complete(dir string) {
 	if c.Admin.Listen == "" {
 		c.Admin.Listen = "127.0.0.1:9443"
 	}
-	if c.Sessions.SQLite == "" && c.Sessions.Redis == nil && c.Audit.Dir != "" && c.people() {
+	if c.Sessions.SQLite == "" && c.Sessions.Redis == nil && c.Audit.Dir != "" && c.HasPeople() {
 		c.Sessions.SQLite = filepath.Join(filepath.Dir(absolute(dir, c.Audit.Dir)), "sessions.db")
 	}
 	names := []*string{&c.Sessions.SQLite, &c.Sessions.RedisCA, &c.Sessions.Theme.Logo, &c.Admin.Socket, &c.TLS.Cert, &c.TLS.Key, &c.Policy.Replace, &c.Audit.Dir, &c.Telemetry.OTLP.CA}

@@ -10,8 +10,8 @@ import (
 	"github.com/vaultspan/vaultspan/proxy"
 )
 
-// people says whether people log in on some route.
-func (c *Config) people() bool {
+// HasPeople says whether people log in on some route.
+func (c *Config) HasPeople() bool {
 	return slices.ContainsFunc(c.Routes, func(r proxy.Route) bool { return r.Session })
 }
 
@@ -46,10 +46,24 @@ func (c *Config) checkSessions(report func(path, problem string)) {
 	}
 	if c.Sessions.Key == nil {
 		report("sessions.key", "is missing: make one with openssl rand -hex 32 > session.key, and write key: \"${file:session.key}\"")
-	} else if c.Audit.Key != nil && c.Audit.Key() == c.Sessions.Key() || c.FingerprintKey != nil && c.FingerprintKey() == c.Sessions.Key() {
+	} else if sharesKey(c.Sessions.Key, c.Audit.Key, c.FingerprintKey) {
 		report("sessions.key", "is another key too: make one of its own with openssl rand -hex 32")
 	}
 	if u, err := url.Parse(c.URL); c.URL != "" && err == nil && u.Scheme != "https" && !loopback(u.Hostname()) {
 		report("url", "people log in over TLS only: browsers keep our cookies for https, and for loopback")
 	}
+}
+
+// sharesKey says whether a line of a key file is also in one of the others.
+func sharesKey(key func() string, others ...func() string) bool {
+	lines := func(key func() string) []string {
+		if key == nil {
+			return nil
+		}
+		return strings.Fields(strings.ToLower(key()))
+	}
+	own := lines(key)
+	return slices.ContainsFunc(others, func(other func() string) bool {
+		return slices.ContainsFunc(lines(other), func(line string) bool { return slices.Contains(own, line) })
+	})
 }

@@ -4,18 +4,16 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/vaultspan/vaultspan/audit"
 	"github.com/vaultspan/vaultspan/authn/session"
 	"github.com/vaultspan/vaultspan/config"
-	"github.com/vaultspan/vaultspan/proxy"
 )
 
 // people makes what logs people in, or nil when no route is for them. The store
 // is opened once and outlives reloads.
 func (i *instance) people(ctx context.Context, p *parts) (*session.Manager, error) {
-	if !hasPeople(p.config) {
+	if !p.config.HasPeople() {
 		return nil, nil
 	}
 	if i.store == nil {
@@ -56,13 +54,9 @@ func (i *instance) sessionChanged(c session.Change) {
 	i.log.Change(audit.Event{Code: "session", Issuer: c.Issuer, Subject: c.Subject, Detail: detail})
 }
 
-func hasPeople(cfg *config.Config) bool {
-	return slices.ContainsFunc(cfg.Routes, func(r proxy.Route) bool { return r.Session })
-}
-
 // sessionsAt is where a configuration keeps sessions.
 func sessionsAt(cfg *config.Config) string {
-	if !hasPeople(cfg) {
+	if !cfg.HasPeople() {
 		return ""
 	}
 	if cfg.Sessions.Redis != nil {
@@ -73,7 +67,7 @@ func sessionsAt(cfg *config.Config) string {
 
 // printRedirects lists what to register at the issuers that people log in at.
 func printRedirects(w io.Writer, cfg *config.Config) {
-	if !hasPeople(cfg) {
+	if !cfg.HasPeople() {
 		return
 	}
 	callbacks, signedOut := session.RedirectURIs(publicURL(cfg), cfg.SessionHosts())
