@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -154,5 +155,26 @@ func TestRepoFilesAreShort(t *testing.T) {
 	})
 	if err != nil || seen == 0 {
 		t.Fatalf("walked %d files: %v", seen, err)
+	}
+}
+
+// TestRepoLifeOfARequest: the table that tells auditors in which order a request is
+// judged has the steps of the one function that does it, in its order.
+func TestRepoLifeOfARequest(t *testing.T) {
+	steps := func(file, pattern string) []string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, found := range regexp.MustCompile(pattern).FindAllSubmatch(text, -1) {
+			names = append(names, string(found[1]))
+		}
+		return names
+	}
+	done := append(steps("proxy/proxy.go", `(?m)^\t\tx\.(\w+),$`), "forward")
+	told := steps("docs/architecture.md", "(?m)^\\| \\w+ \\| `exchange\\.(\\w+)`")
+	if len(done) < 2 || !slices.Equal(done, told) {
+		t.Errorf("proxy/proxy.go does %v, docs/architecture.md tells %v", done, told)
 	}
 }

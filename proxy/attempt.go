@@ -37,7 +37,7 @@ type attempt struct {
 	closed         bool  // the outcome was recorded
 }
 
-// record is step 6: the intent is durable before the first byte leaves.
+// record writes the intent down: it is durable before the first byte leaves.
 func (x *exchange) record() *refused {
 	return x.intend(x.lease, x.route.destination)
 }

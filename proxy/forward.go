@@ -17,9 +17,9 @@ import (
 	"github.com/vaultspan/vaultspan/telemetry/attr"
 )
 
-// forward is step 7, and 8 when it is over: one attempt, one record. Redirects
-// are passed on, never followed; nothing is sent twice, but what send records as
-// a second attempt.
+// forward sends the request, and records the outcome when it is over: one attempt,
+// one record. Redirects are passed on, never followed; nothing is sent twice, but
+// what send records as a second attempt.
 func (x *exchange) forward() (failure *refused) {
 	ctx, cancel := context.WithCancelCause(x.ctx)
 	defer cancel(nil)

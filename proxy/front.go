@@ -14,8 +14,8 @@ import (
 // the server.
 const maxFields = 200
 
-// front is step 1: it refuses what could be read in two ways, before anything
-// else looks at the request.
+// front refuses what could be read in two ways, before anything else looks at the
+// request.
 func (x *exchange) front() *refused {
 	r := x.in
 	// A request whose end two parsers may see in different places (HTTP/1.0 with
@@ -121,8 +121,8 @@ func (x *exchange) originAllowed() bool {
 	return origins[0] == own.String() || x.route.Session && origins[0] == here.String() || slices.Contains(x.route.Origins, origins[0])
 }
 
-// match is step 2: it finds the route, and what the route says of the request
-// before anyone knows who is asking.
+// match finds the route, and what the route says of the request before anyone
+// knows who is asking.
 func (x *exchange) match() *refused {
 	if x.route = x.settings.table.find(x.host, x.target.plain); x.route == nil {
 		return noRoute.because("")

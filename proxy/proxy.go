@@ -1,6 +1,7 @@
 // Package proxy is the life of a request, from the caller to the upstream and
-// back, as one straight line: front, match, authenticate, assure, decide,
-// lease, mint, record, forward (and record how it ended). See [exchange.serve].
+// back, as one straight line: front, own, match, authenticate, assure, decide,
+// admit, borrow, mint, record, forward (and record how it ended). See
+// [exchange.serve].
 //
 // It trusts nothing of a request until the step that checked it. It refuses
 // whatever it cannot read in exactly one way, and answers every refusal from
@@ -163,7 +164,7 @@ func (x *exchange) admit() *refused {
 	return nil
 }
 
-// authenticate is step 3.
+// authenticate finds out who is calling, on a route that is not open to anyone.
 func (x *exchange) authenticate() *refused {
 	if x.route.Allow.Open() {
 		return nil
@@ -190,8 +191,8 @@ func (x *exchange) authenticate() *refused {
 	return x.guarded()
 }
 
-// decide is step 4. A route open to anyone has no decision to make: it has no
-// secret either.
+// decide asks policy whether the caller may. A route open to anyone has no
+// decision to make: it has no secret either.
 func (x *exchange) decide() *refused {
 	if x.route.Allow.Open() {
 		return nil
@@ -221,7 +222,7 @@ func (x *exchange) decide() *refused {
 	return nil
 }
 
-// borrow is step 5: only a Grant yields a Lease.
+// borrow leases the granted secret: only a Grant yields a Lease.
 func (x *exchange) borrow() *refused {
 	grant, ok := x.decision.Grant(x.route.Name)
 	if !ok {
