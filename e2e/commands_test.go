@@ -142,23 +142,11 @@ func waitsync(ts *testscript.TestScript, s *scenario, args []string) {
 	}
 }
 
-// poll asks again and again, which is all that can be done of another process,
-// and gives up with the patience of scripts.
+// poll asks again and again, and gives up with the patience of scripts.
 func (s *scenario) poll(ok func() bool) bool {
 	ctx, cancel := s.patient()
 	defer cancel()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		if ok() {
-			return true
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return false
-		}
-	}
+	return bench.Until(ctx, ok)
 }
 
 func terminate(ts *testscript.TestScript, s *scenario, args []string) {

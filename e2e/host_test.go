@@ -1,22 +1,15 @@
 package e2e_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
 	"syscall"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/vaultspan/vaultspan/e2e/bench"
 )
 
 // disk makes writing fail. "small DIR" puts a file system of its own, a small
@@ -73,19 +66,7 @@ func (s *scenario) limit(ts *testscript.TestScript, size string) {
 // certificate writes tls.crt and tls.key for gw.example.com and this machine.
 func certificate(ts *testscript.TestScript, _ *scenario, args []string) {
 	need(ts, len(args) == 0, "certificate")
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c, err := bench.NewCertificate("gw.example.com", "localhost", "127.0.0.1")
 	ts.Check(err)
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "gateway"},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
-		DNSNames: []string{"localhost", "gw.example.com"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	ts.Check(err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	ts.Check(err)
-	ts.Check(os.WriteFile(ts.MkAbs("tls.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600))
-	ts.Check(os.WriteFile(ts.MkAbs("tls.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	ts.Check(c.Write(ts.Getenv("WORK")))
 }

@@ -32,18 +32,11 @@ type redisServer struct {
 
 func newRedisServer(t *testing.T, args ...string) *redisServer {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("no redis-server: what runs in CI installs it")
-		}
-		t.Skip("this test needs a real Redis: apt-get install redis-server")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free, and stays so most likely
+	bench.Need(t, "redis-server")
+	port, err := bench.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
 	s := &redisServer{t: t, port: port, password: rand.Text()}
 	s.args = append([]string{"--port", port, "--bind", "127.0.0.1", "--requirepass", s.password, "--save", "", "--dir", t.TempDir(), "--logfile", ""}, args...)
 	s.start()
@@ -189,19 +182,12 @@ func (c *cluster) status(url string) int {
 	return resp.StatusCode
 }
 
-// until asks again and again, which is all that can be done of another process.
 func (c *cluster) until(what string, ok func() bool) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for !ok() {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			c.t.Fatalf("it never comes that %s", what)
-		}
+	if !bench.Until(ctx, ok) {
+		c.t.Fatalf("it never comes that %s", what)
 	}
 }
 

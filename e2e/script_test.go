@@ -90,12 +90,7 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	program = sync.OnceValues(func() (string, error) {
-		if built := os.Getenv("VAULTSPAN_BINARY"); built != "" {
-			return built, nil
-		}
-		return bench.Build(context.Background(), "..", dir)
-	})
+	program = bench.Program("..", dir)
 	flag.Parse()
 	flag.Set("test.parallel", "8") // scripts wait far more than they work
 	return m.Run()

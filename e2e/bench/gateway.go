@@ -13,9 +13,9 @@ import (
 	"syscall"
 )
 
-// Build builds the gateway of the module in root into dir, and returns the
+// build builds the gateway of the module in root into dir, and returns the
 // program.
-func Build(ctx context.Context, root, dir string) (string, error) {
+func build(ctx context.Context, root, dir string) (string, error) {
 	program := filepath.Join(dir, "vaultspan")
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/vaultspan")
 	build.Dir = root

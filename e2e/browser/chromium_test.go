@@ -15,6 +15,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/chromedp"
+
+	"github.com/vaultspan/vaultspan/e2e/bench"
 )
 
 // running is the one Chromium of all tests, started by the first.
@@ -28,9 +30,9 @@ var running struct {
 // chromium starts the browser. Each test has profiles of its own in it.
 func chromium(t *testing.T) context.Context {
 	t.Helper()
-	path := need(t, "chromium")
+	path := bench.Need(t, "chromium")
 	running.Do(func() {
-		spki := sha256.Sum256(identity.spki)
+		spki := sha256.Sum256(identity.Pair.Leaf.RawSubjectPublicKeyInfo)
 		options := append(chromedp.DefaultExecAllocatorOptions[:],
 			chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, // tests run as root in containers
 			chromedp.Flag("host-resolver-rules", "MAP *.test 127.0.0.1"),
@@ -158,21 +160,11 @@ func (b tab) ends(url string) {
 	b.until(url, func(s sight) bool { return s.URL == url && s.Heading != "" })
 }
 
-// eventually asks again and again, which is all that can be done of other
-// processes.
+// eventually asks again and again, and gives up with the patience of a test.
 func eventually(ok func() bool) bool {
-	ticker := time.NewTicker(30 * time.Millisecond)
-	defer ticker.Stop()
-	for limit := time.After(patience); ; {
-		if ok() {
-			return true
-		}
-		select {
-		case <-ticker.C:
-		case <-limit:
-			return false
-		}
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return bench.Until(ctx, ok)
 }
 
 // cookies are all those that the browser has, of every site.

@@ -1,15 +1,15 @@
 package browser_test
 
 import (
-	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/vaultspan/vaultspan/e2e/bench"
 )
 
 // pages are how a person comes to each page, of ours and of the provider's.
@@ -72,21 +72,7 @@ func (b tab) pictured(name string, width int64, scheme string) {
 // found.
 func axe(t *testing.T) string {
 	t.Helper()
-	lock, err := os.ReadFile("node/package-lock.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stamp := "node/node_modules/.installed"
-	if have, err := os.ReadFile(stamp); err != nil || !bytes.Equal(have, lock) {
-		npm := exec.CommandContext(t.Context(), need(t, "npm"), "ci")
-		npm.Dir = "node"
-		if out, err := npm.CombinedOutput(); err != nil {
-			t.Fatalf("npm ci: %v\n%s", err, out)
-		}
-		if err := os.WriteFile(stamp, lock, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	bench.Packages(t, "node")
 	source, err := os.ReadFile("node/node_modules/axe-core/axe.min.js")
 	if err != nil {
 		t.Fatal(err)

@@ -15,17 +15,11 @@ package browser_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
-	"encoding/pem"
 	"flag"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -34,7 +28,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -60,13 +53,8 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	program = sync.OnceValues(func() (string, error) {
-		if built := os.Getenv("VAULTSPAN_BINARY"); built != "" {
-			return built, nil
-		}
-		return bench.Build(context.Background(), "../..", dir)
-	})
-	if identity, err = newCertificate(); err != nil {
+	program = bench.Program("../..", dir)
+	if identity, err = bench.NewCertificate("gw.test", "*.gw.test", "evil.test"); err != nil {
 		panic(err)
 	}
 	defer quit()
@@ -122,7 +110,9 @@ func open(t *testing.T) *world {
 			t.Errorf("a leak: %s", leak)
 		}
 	})
-	w.port = freePort(t)
+	if w.port, err = bench.FreePort(); err != nil {
+		t.Fatal(err)
+	}
 	w.providers()
 	_, w.other, _ = net.SplitHostPort(w.serveTLS(http.HandlerFunc(elsewhere)))
 	w.start(secrets)
@@ -170,7 +160,7 @@ func (w *world) relay() http.Handler {
 			r.Out.Host = "gw.test:" + w.port
 		},
 		Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{RootCAs: identity.pool},
+			TLSClientConfig: &tls.Config{RootCAs: identity.Pool},
 			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+w.port)
 			},
@@ -182,11 +172,14 @@ func (w *world) relay() http.Handler {
 func (w *world) start(secrets string) {
 	w.t.Helper()
 	for name, text := range map[string]string{
-		"tls.crt": identity.cert, "tls.key": identity.key, "client": clientSecret + "\n", "dex": dex.Password + "\n", "session.key": hex.EncodeToString(random(32)) + "\n",
+		"client": clientSecret + "\n", "dex": dex.Password + "\n", "session.key": hex.EncodeToString(random(32)) + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(secrets, name), []byte(text), 0o600); err != nil {
 			w.t.Fatal(err)
 		}
+	}
+	if err := identity.Write(secrets); err != nil {
+		w.t.Fatal(err)
 	}
 	if out, err := exec.CommandContext(w.ctx, w.exe, "audit", "keygen", "e2e.test/audit", "--out", filepath.Join(secrets, "audit.key")).CombinedOutput(); err != nil {
 		w.t.Fatalf("keygen: %v\n%s", err, out)
@@ -266,7 +259,7 @@ func (w *world) serve(handler http.Handler) string {
 func (w *world) serveTLS(handler http.Handler) string {
 	w.t.Helper()
 	return w.listen(handler, func(l net.Listener) net.Listener {
-		return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{identity.pair}})
+		return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{identity.Pair}})
 	})
 }
 
@@ -282,78 +275,14 @@ func (w *world) listen(handler http.Handler, wrap func(net.Listener) net.Listene
 	return l.Addr().String()
 }
 
-// freePort is a port of loopback that nobody uses now: providers have to know
-// the gateway's before there is one.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 func random(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b)
 	return b
 }
 
-// certificate is the gateway's, and that of the sites beside it.
-type certificate struct {
-	cert, key string // PEM
-	spki      []byte
-	pair      tls.Certificate
-	pool      *x509.CertPool
-}
-
-var identity certificate
-
-func newCertificate() (c certificate, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return c, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gw.test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		DNSNames: []string{"gw.test", "*.gw.test", "evil.test"}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return c, err
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return c, err
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		return c, err
-	}
-	c.cert = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	c.key = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
-	c.spki, c.pool = parsed.RawSubjectPublicKeyInfo, x509.NewCertPool()
-	c.pool.AddCert(parsed)
-	c.pair, err = tls.X509KeyPair([]byte(c.cert), []byte(c.key))
-	return c, err
-}
-
-// need is the path of a program, or skips the test.
-func need(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-	case os.Getenv("CI") == "true":
-		t.Fatalf("%s is missing: install it", name)
-	default:
-		t.Skipf("%s is missing", name)
-	}
-	return path
-}
+// identity is the gateway's certificate, and that of the sites beside it.
+var identity *bench.Certificate
 
 // elsewhere is a page of somebody else, which has the browser send what its
 // query says to the gateway.

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/vaultspan/vaultspan/e2e/bench"
 )
 
 // command is a client that is a program: what it may know, and where it works.
@@ -19,7 +21,7 @@ type command struct {
 
 func (w *world) command(t *testing.T, name string, env ...string) *command {
 	t.Helper()
-	c := &command{w: w, t: t, exe: need(t, name), dir: t.TempDir()}
+	c := &command{w: w, t: t, exe: bench.Need(t, name), dir: t.TempDir()}
 	c.env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.dir, "LC_ALL=C"}, env...)
 	return c
 }

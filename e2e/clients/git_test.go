@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vaultspan/vaultspan/e2e/bench"
 )
 
 // git is a client in a directory of its own that sends the caller's token with
@@ -28,7 +30,7 @@ func (w *world) git(t *testing.T, token string) *command {
 // takes pushes from a named user only, and net/http/cgi no chunked bodies.
 func repository(t *testing.T, root string) http.Handler {
 	handler := &cgi.Handler{
-		Path: need(t, "git"), Args: []string{"http-backend"}, Stderr: io.Discard,
+		Path: bench.Need(t, "git"), Args: []string{"http-backend"}, Stderr: io.Discard,
 		Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=svc"},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/vaultspan/vaultspan/e2e/bench"
 )
 
 // script is a program in node/ that is a client: it hears and says lines of JSON.
@@ -39,10 +40,10 @@ type said struct {
 // node starts a script, and makes sure that it knew no key of the vault.
 func (w *world) node(t *testing.T, name string, settings map[string]any, flags ...string) *script {
 	t.Helper()
-	installed(t)
+	bench.Packages(t, "node")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*patience)
 	s := &script{t: t, lines: make(chan []byte, 100)}
-	s.cmd = exec.CommandContext(ctx, need(t, "node"), append(flags, filepath.Join("node", name))...)
+	s.cmd = exec.CommandContext(ctx, bench.Need(t, "node"), append(flags, filepath.Join("node", name))...)
 	s.cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "NODE_EXTRA_CA_CERTS=" + w.ca,
 		"OPENAI_LOG=debug", "ANTHROPIC_LOG=debug", // the SDKs' logs, as much as there is of them
@@ -131,33 +132,3 @@ func (s *script) hear(what string) said {
 type writer func([]byte)
 
 func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
-
-// installed has the npm packages of node/ there, exactly those of the lock file.
-func installed(t *testing.T) {
-	t.Helper()
-	npm := need(t, "npm")
-	if err := install(npm); err != nil {
-		t.Fatal(err)
-	}
-}
-
-var installing sync.Mutex
-
-func install(npm string) error {
-	installing.Lock()
-	defer installing.Unlock()
-	lock, err := os.ReadFile("node/package-lock.json")
-	if err != nil {
-		return err
-	}
-	stamp := "node/node_modules/.installed"
-	if have, err := os.ReadFile(stamp); err == nil && bytes.Equal(have, lock) {
-		return nil
-	}
-	ci := exec.Command(npm, "ci", "--omit=optional")
-	ci.Dir = "node"
-	if out, err := ci.CombinedOutput(); err != nil {
-		return fmt.Errorf("npm ci: %w\n%s", err, out)
-	}
-	return os.WriteFile(stamp, lock, 0o600)
-}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/vaultspan/vaultspan/e2e/bench"
 )
 
 const (
@@ -188,7 +190,7 @@ func TestWebSocketOfNode(t *testing.T) {
 			var flags []string
 			if client == "built-in" {
 				flags = []string{"--experimental-websocket"} // until Node 22
-				if err := exec.CommandContext(t.Context(), need(t, "node"), append(flags, "-e", "WebSocket")...).Run(); err != nil {
+				if err := exec.CommandContext(t.Context(), bench.Need(t, "node"), append(flags, "-e", "WebSocket")...).Run(); err != nil {
 					t.Skip("this Node has no WebSocket of its own")
 				}
 			}

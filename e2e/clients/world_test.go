@@ -15,23 +15,16 @@ package clients_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -55,12 +48,7 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	program = sync.OnceValues(func() (string, error) {
-		if built := os.Getenv("VAULTSPAN_BINARY"); built != "" {
-			return built, nil
-		}
-		return bench.Build(context.Background(), "../..", dir)
-	})
+	program = bench.Program("../..", dir)
 	grpclog.SetLoggerV2(interopLog{grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)})
 	return m.Run()
 }
@@ -209,56 +197,30 @@ telemetry: {otlp: {endpoint: %s}, sample: 1, log_level: debug}
 // ready waits until the gateway has everything that its routes need.
 func (w *world) ready(ctx context.Context, admin string) {
 	w.t.Helper()
-	for ticker := time.NewTicker(10 * time.Millisecond); ; {
-		if resp, err := http.Get(admin + "/readyz"); err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
+	if !bench.Until(ctx, func() bool {
+		resp, err := http.Get(admin + "/readyz")
+		if err != nil {
+			return false
 		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			w.t.Fatal("the gateway is not ready")
-		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}) {
+		w.t.Fatal("the gateway is not ready")
 	}
 }
 
 // certify makes the gateway's certificate, and clients that believe it.
 func (w *world) certify() {
 	w.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c, err := bench.NewCertificate("127.0.0.1", "*.gw.test")
+	if err == nil {
+		err = c.Write(w.Env()["SECRETS"])
+	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "the gateway"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"*.gw.test"}, IsCA: true, BasicConstraintsValid: true,
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	secrets := w.Env()["SECRETS"]
-	w.ca = filepath.Join(secrets, "tls.crt")
-	for name, block := range map[string]*pem.Block{
-		w.ca: {Type: "CERTIFICATE", Bytes: cert}, filepath.Join(secrets, "tls.key"): {Type: "PRIVATE KEY", Bytes: private},
-	} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	parsed, err := x509.ParseCertificate(cert)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.trust = &tls.Config{RootCAs: x509.NewCertPool()}
-	w.trust.RootCAs.AddCert(parsed)
+	w.ca = filepath.Join(w.Env()["SECRETS"], "tls.crt")
+	w.trust = &tls.Config{RootCAs: c.Pool}
 }
 
 // listen serves on a free port of loopback, and returns its address.
@@ -270,18 +232,4 @@ func (w *world) listen(serve func(net.Listener) error) string {
 	}
 	go serve(l)
 	return l.Addr().String()
-}
-
-// need is the path of a program, or skips the test.
-func need(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-	case os.Getenv("CI") == "true":
-		t.Fatalf("%s is missing: install it", name)
-	default:
-		t.Skipf("%s is missing", name)
-	}
-	return path
 }

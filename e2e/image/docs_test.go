@@ -2,23 +2,18 @@ package image_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"testing"
-	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/vaultspan/vaultspan/e2e/bench"
 )
 
 // guide is docs/container.md.
@@ -71,21 +66,12 @@ func TestTheConfigurationOfTheGuideIsRightInTheImage(t *testing.T) {
 // certificate writes a certificate of its own and its key, for the image's user.
 func certificate(t *testing.T, certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c, err := bench.NewCertificate("gw.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"gw.example.com"}}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := errors.Join(os.WriteFile(file, pem.EncodeToMemory(block), 0o400), os.Chown(file, 65532, 65532)); err != nil {
+	for file, text := range map[string][]byte{certFile: c.PEM, keyFile: c.Key} {
+		if err := errors.Join(os.WriteFile(file, text, 0o400), os.Chown(file, 65532, 65532)); err != nil {
 			t.Fatal(err)
 		}
 	}
