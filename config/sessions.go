@@ -3,12 +3,16 @@ package config
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/vaultspan/vaultspan/authn"
 	"github.com/vaultspan/vaultspan/proxy"
 )
+
+// pathName is an issuer's name that is spelled in one way in a URL.
+var pathName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 
 // HasPeople says whether people log in on some route.
 func (c *Config) HasPeople() bool {
@@ -41,8 +45,14 @@ func (c *Config) checkSessions(report func(path, problem string)) {
 		return
 	}
 	at := fmt.Sprintf("routes[%d].session", first)
-	if !slices.ContainsFunc(c.Issuers, func(i authn.IssuerConfig) bool { return i.Login.ClientID != "" }) {
+	logins := slices.DeleteFunc(slices.Clone(c.Issuers), func(i authn.IssuerConfig) bool { return i.Login.ClientID == "" })
+	if len(logins) == 0 {
 		report(at, "there is no issuer to log in at: add login: {client_id: …} to one")
+	}
+	for i, issuer := range c.Issuers {
+		if len(logins) > 1 && issuer.Login.ClientID != "" && issuer.Name != "" && !pathName.MatchString(issuer.Name) {
+			report(fmt.Sprintf("issuers[%d].name", i), "is in its redirect URI, where people log in at several issuers: use letters, digits and hyphens")
+		}
 	}
 	if c.Sessions.Key == nil {
 		report("sessions.key", "is missing: make one with openssl rand -hex 32 > session.key, and write key: \"${file:session.key}\"")

@@ -42,7 +42,7 @@ func newLounge(t *testing.T, more ...devidp.Person) *lounge {
 		return routes
 	})}
 	hosts := []string{"app.gw.test", "ws.gw.test"}
-	callbacks, signedOut := session.RedirectURIs(l.settings.URL, hosts)
+	callbacks, signedOut := session.RedirectURIs(l.settings.URL, hosts, "idp", true)
 	people, _ := devidp.Cast()
 	people = append(people, more...)
 	secret := func() string { return "web-secret" }

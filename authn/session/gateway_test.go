@@ -226,7 +226,7 @@ func (b *browser) begin(path string) (asked url.Values) {
 // finish comes back from the provider as somebody.
 func (b *browser) finish(p *provider, asked url.Values, subject string) page {
 	b.t.Helper()
-	return b.get("/.vaultspan/callback?" + url.Values{"state": {asked.Get("state")}, "code": {p.code(asked, subject)}}.Encode())
+	return b.get(asked.Get("redirect_uri") + "?" + url.Values{"state": {asked.Get("state")}, "code": {p.code(asked, subject)}}.Encode())
 }
 
 // login is the whole way; it ends on the page that was asked for.

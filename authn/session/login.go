@@ -27,6 +27,7 @@ func (m *Manager) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+loginPath, m.login)
 	mux.HandleFunc("GET "+callbackPath, m.callback)
+	mux.HandleFunc("GET "+callbackPath+"/{issuer}", m.callback)
 	mux.HandleFunc("GET "+logoutPath, m.logoutForm)
 	mux.HandleFunc("POST "+logoutPath, m.logout)
 	mux.HandleFunc("GET "+signedOutPath, m.signedOut)
@@ -120,7 +121,7 @@ func (m *Manager) login(w http.ResponseWriter, r *http.Request) {
 	}
 	host := visitOf(r).host
 	s := authn.Secrets{State: random(), Nonce: random(), Verifier: random()}
-	to, err := client.Begin(r.Context(), m.origins[host]+callbackPath, s, demand)
+	to, err := client.Begin(r.Context(), m.origins[host]+m.callbackOf(client), s, demand)
 	if err != nil {
 		m.failed(w, r, err)
 		return
@@ -165,7 +166,7 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	client := m.client(f.Issuer)
-	if client == nil {
+	if client == nil || r.URL.EscapedPath() != m.callbackOf(client) {
 		m.lost(w, r)
 		return
 	}
@@ -193,7 +194,7 @@ func (m *Manager) redeem(w http.ResponseWriter, r *http.Request, client *authn.C
 	ctx, span := span(r.Context(), attr.SpanSignIn, f.Issuer)
 	defer span.End()
 	r = r.WithContext(ctx)
-	t, err := client.Redeem(ctx, m.origins[f.Host]+callbackPath, code, f.secrets(state), f.Demand)
+	t, err := client.Redeem(ctx, m.origins[f.Host]+m.callbackOf(client), code, f.secrets(state), f.Demand)
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
 	}

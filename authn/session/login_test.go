@@ -349,9 +349,12 @@ func TestProviderGivesUp(t *testing.T) {
 // TestRedirectURIs: what to register, by configuration alone.
 func TestRedirectURIs(t *testing.T) {
 	public, _ := url.Parse("https://gw.example.com:8443")
-	callbacks, signedOut := session.RedirectURIs(public, []string{"wiki.example.com"})
+	callbacks, signedOut := session.RedirectURIs(public, []string{"wiki.example.com"}, "corp", true)
 	if strings.Join(callbacks, " ") != "https://gw.example.com:8443/.vaultspan/callback https://wiki.example.com:8443/.vaultspan/callback" ||
 		strings.Join(signedOut, " ") != "https://gw.example.com:8443/.vaultspan/signed-out https://wiki.example.com:8443/.vaultspan/signed-out" {
 		t.Errorf("%v %v", callbacks, signedOut)
+	}
+	if callbacks, _ = session.RedirectURIs(public, nil, "corp", false); strings.Join(callbacks, " ") != "https://gw.example.com:8443/.vaultspan/callback/corp" {
+		t.Errorf("of one of several: %v", callbacks)
 	}
 }

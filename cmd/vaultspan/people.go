@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/vaultspan/vaultspan/audit"
+	"github.com/vaultspan/vaultspan/authn"
 	"github.com/vaultspan/vaultspan/authn/session"
 	"github.com/vaultspan/vaultspan/config"
 )
@@ -70,11 +72,9 @@ func printRedirects(w io.Writer, cfg *config.Config) {
 	if !cfg.HasPeople() {
 		return
 	}
-	callbacks, signedOut := session.RedirectURIs(publicURL(cfg), cfg.SessionHosts())
-	for _, issuer := range cfg.Issuers {
-		if issuer.Login.ClientID == "" {
-			continue
-		}
+	logins := slices.DeleteFunc(slices.Clone(cfg.Issuers), func(i authn.IssuerConfig) bool { return i.Login.ClientID == "" })
+	for _, issuer := range logins {
+		callbacks, signedOut := session.RedirectURIs(publicURL(cfg), cfg.SessionHosts(), issuer.Name, len(logins) == 1)
 		fmt.Fprintf(w, "register for client %s of issuer %s:\n", issuer.Login.ClientID, issuer.Name)
 		for _, uri := range callbacks {
 			fmt.Fprintln(w, "  redirect URI             ", uri)

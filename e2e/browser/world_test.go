@@ -128,7 +128,9 @@ func (w *world) providers() {
 	relay := "http://" + w.serve(w.relay()) + "/.vaultspan/backchannel-logout"
 	var callbacks, signedOut []string
 	for _, host := range []string{"gw.test", "wiki.gw.test"} {
-		callbacks = append(callbacks, w.at(host, "/.vaultspan/callback"))
+		for _, issuer := range []string{"corp", "dex", "brief", "gone"} {
+			callbacks = append(callbacks, w.at(host, "/.vaultspan/callback/"+issuer))
+		}
 		signedOut = append(signedOut, w.at(host, "/.vaultspan/signed-out"))
 	}
 	people, _ := devidp.Cast()
