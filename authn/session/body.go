@@ -28,6 +28,7 @@ type body struct {
 	// Issuer and Subject are beside it in the record, for finding; these count.
 	Issuer  string `json:"issuer"`
 	Subject string `json:"subject"`
+	Ends    int64  `json:"ends,omitempty"` // likewise; those before had none
 
 	Nonce   string    `json:"nonce"`
 	Until   time.Time `json:"until"`
@@ -43,7 +44,7 @@ func (m *Manager) sealed(r Record, t authn.Tokens) ([]byte, error) {
 		V: bodyVersion, Kind: string(t.Identity.Kind), Email: t.Identity.Email, ClientID: t.Identity.ClientID,
 		Groups: t.Identity.Groups, Roles: t.Identity.Roles, Actors: t.Identity.Actors, Claims: t.Identity.Claims,
 		AuthTime: t.Identity.AuthTime, ACR: t.Identity.ACR,
-		Issuer: t.Identity.Issuer, Subject: t.Identity.Subject,
+		Issuer: t.Identity.Issuer, Subject: t.Identity.Subject, Ends: millis(r.Ends),
 		Nonce: t.Nonce, Until: t.Until, ID: t.ID(), Refresh: t.Refresh(),
 	})
 	if err != nil {
@@ -67,6 +68,9 @@ func (m *Manager) open(r Record) (authn.Tokens, error) {
 	}
 	if b.Issuer != r.Issuer || b.Subject != r.Subject {
 		return authn.Tokens{}, errors.New("a session filed under another name")
+	}
+	if b.Ends != 0 && b.Ends != millis(r.Ends) {
+		return authn.Tokens{}, errors.New("a session that was given another end")
 	}
 	return authn.Tokens{
 		Identity: authn.Identity{

@@ -59,7 +59,7 @@
 //
 // # Known gaps
 //
-// Whoever can write to the store can put an older state of a session back, and
-// can delete sessions. Refresh tokens are revoked at the provider when somebody
+// Whoever can write to the store can put an older state of a session back, make
+// one look used just now, and delete sessions. Refresh tokens are revoked at the provider when somebody
 // ends a session; those of sessions that nobody comes back to are left to expire.
 package session

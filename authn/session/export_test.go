@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/vaultspan/vaultspan/authn"
 )
 
@@ -73,3 +75,6 @@ func SealTextForTest(m *Manager, r Record, plain []byte) Record {
 	r.Sealed = m.keys.seal(ofSession, r.Key[:], plain)
 	return r
 }
+
+// HookForTest puts a test between a store and its server.
+func HookForTest(s *Redis, h redis.Hook) { s.client.AddHook(h) }

@@ -104,6 +104,7 @@ func TestForeignRecords(t *testing.T) {
 			r.Sealed = map[bool][]byte{true: records[0].Sealed, false: records[1].Sealed}[records[0].Key != r.Key]
 		},
 		"filed under a subject": func(r *session.Record) { r.Subject = "carol" },
+		"given another hour":    func(r *session.Record) { r.Ends = r.Ends.Add(time.Hour) },
 		"filed under an issuer": func(r *session.Record) { r.Issuer = "partner" },
 	} {
 		t.Run(name, func(t *testing.T) {

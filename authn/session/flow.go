@@ -19,7 +19,10 @@ import (
 const (
 	flowLife  = 10 * time.Minute
 	maxFlows  = 8    // of one browser at once
+	maxTries  = 3    // of one login's answer, while the provider cannot be asked
 	maxReturn = 1500 // bytes of a path to come back to; a cookie has 4096
+
+	clocksApart = time.Minute // that of another node, which a login began on, from ours
 )
 
 // flow is a login under way. It lives in a sealed cookie of the browser that
@@ -95,8 +98,11 @@ func (m *Manager) recall(r *http.Request, state string) (flow, bool) {
 		return flow{}, false
 	}
 	age := m.now().Sub(f.Began)
-	return f, age >= 0 && age < flowLife
+	return f, age > -clocksApart && age < flowLife
 }
+
+// ends is when no node takes the flow any more, whatever its clock.
+func (f flow) ends() time.Time { return f.Began.Add(flowLife + clocksApart) }
 
 func (f flow) secrets(state string) authn.Secrets {
 	return authn.Secrets{State: state, Nonce: f.Nonce, Verifier: f.Verifier}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -43,6 +44,7 @@ type options struct {
 	config session.Config
 	store  session.Store
 	more   []authn.IssuerConfig
+	skew   time.Duration // the issuer's clock_skew
 	// transport is how the provider is reached. Default: as it is.
 	transport http.RoundTripper
 	meter     metric.MeterProvider
@@ -63,7 +65,7 @@ func newGateway(t *testing.T, p *provider, o options) *gateway {
 	var err error
 	logger := slog.New(slog.NewTextHandler(&locked{w: g.logs}, nil))
 	g.issuer, err = authn.New(context.Background(), authn.Config{
-		Issuers: append([]authn.IssuerConfig{{Name: "corp", URL: p.url, Audience: "vaultspan", Login: o.login}}, o.more...), Now: p.clock.now, Logger: logger, Transport: o.transport, Tracer: o.tracer,
+		Issuers: append([]authn.IssuerConfig{{Name: "corp", URL: p.url, Audience: "vaultspan", ClockSkew: o.skew, Login: o.login}}, o.more...), Now: p.clock.now, Logger: logger, Transport: o.transport, Tracer: o.tracer,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
+	"time"
 
 	"go.opentelemetry.io/otel/codes"
 
@@ -194,6 +196,15 @@ func (m *Manager) redeem(w http.ResponseWriter, r *http.Request, client *authn.C
 	ctx, span := span(r.Context(), attr.SpanSignIn, f.Issuer)
 	defer span.End()
 	r = r.WithContext(ctx)
+	if again, err := m.mayTry(ctx, f, state); err != nil {
+		span.SetStatus(codes.Error, err.Error())
+		m.failed(w, r, err) // the code is not spent, and the cookie stays
+		return
+	} else if !again {
+		setCookie(w, flowCookie(state), "", 0)
+		m.lost(w, r)
+		return
+	}
 	t, err := client.Redeem(ctx, m.origins[f.Host]+m.callbackOf(client), code, f.secrets(state), f.Demand)
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
@@ -207,7 +218,7 @@ func (m *Manager) redeem(w http.ResponseWriter, r *http.Request, client *authn.C
 		m.failed(w, r, err)
 		return
 	}
-	fresh, err := m.once(ctx, "code "+f.Issuer+" "+state)
+	fresh, err := m.once(ctx, "code "+f.Issuer+" "+state, f.ends())
 	if err == nil && !fresh {
 		m.logger.WarnContext(ctx, "a login's answer came twice", "issuer", f.Issuer)
 		m.lost(w, r)
@@ -256,11 +267,24 @@ func (m *Manager) endReplaced(r *http.Request) {
 	}
 }
 
-// once says whether a thing happens for the first time.
-func (m *Manager) once(ctx context.Context, what string) (bool, error) {
+// mayTry says whether a login may have the provider asked about an answer, and
+// counts that. Who has a login under way could else have it asked about made-up
+// codes for ten minutes, in our name and as often as they like.
+func (m *Manager) mayTry(ctx context.Context, f flow, state string) (bool, error) {
+	for n := range maxTries {
+		first, err := m.once(ctx, fmt.Sprintf("try %d %s %s", n, f.Issuer, state), f.ends())
+		if err != nil || first {
+			return first, err
+		}
+	}
+	return false, nil
+}
+
+// once says whether a thing happens for the first time until then.
+func (m *Manager) once(ctx context.Context, what string, until time.Time) (bool, error) {
 	within, cancel := context.WithTimeout(ctx, 4*budget)
 	defer cancel()
-	fresh, err := m.store.Once(within, sha256.Sum256([]byte(what)), m.now(), m.now().Add(flowLife))
+	fresh, err := m.store.Once(within, sha256.Sum256([]byte(what)), m.now(), until)
 	if err != nil {
 		return false, unreadable(err)
 	}

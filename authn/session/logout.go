@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/http"
 
@@ -69,7 +70,8 @@ func (m *Manager) backChannel(w http.ResponseWriter, r *http.Request) {
 		refused(http.StatusBadRequest, err)
 		return
 	}
-	if fresh, err := m.once(r.Context(), "jti "+l.Issuer+" "+l.ID); err != nil {
+	jti := "jti " + l.Issuer + " " + l.ID
+	if fresh, err := m.once(r.Context(), jti, l.Until); err != nil {
 		refused(http.StatusServiceUnavailable, err)
 		return
 	} else if !fresh {
@@ -78,11 +80,21 @@ func (m *Manager) backChannel(w http.ResponseWriter, r *http.Request) {
 	}
 	n, err := m.end(r.Context(), Filter{Issuer: l.Issuer, Subject: l.Subject, SessionID: l.SessionID}, WhyBackChannel)
 	if err != nil {
+		m.notYet(r.Context(), jti) // a provider that tries again is right to
 		refused(http.StatusServiceUnavailable, err)
 		return
 	}
 	m.logger.InfoContext(r.Context(), "back-channel logout", "issuer", l.Issuer, "sessions", n)
 	w.WriteHeader(http.StatusOK)
+}
+
+// notYet takes back what once said of a thing that then failed.
+func (m *Manager) notYet(ctx context.Context, what string) {
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*budget)
+	defer cancel()
+	if err := m.store.Forget(within, sha256.Sum256([]byte(what))); err != nil {
+		m.logger.WarnContext(ctx, "a logout that failed cannot be tried again", "error", err.Error())
+	}
 }
 
 // Revoke ends the sessions that match, for an operator. An empty filter matches

@@ -250,9 +250,15 @@ func (m *Manager) read(ctx context.Context, key Key) (*live, error) {
 	return l, nil
 }
 
+// believe remembers a session, unless what is known of it is newer: a request
+// that read it before it ended must not bring it back to life when it gets here
+// after that.
 func (m *Manager) believe(l *live) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if old := m.known[l.Key]; old != nil && old.Version > l.Version && l.read.Sub(old.read) < believe {
+		return
+	}
 	if len(m.known) >= maxBelieve {
 		for key, old := range m.known {
 			if l.read.Sub(old.read) >= believe {
@@ -275,7 +281,7 @@ func (m *Manager) forget(key Key) {
 // touch notes that a session is used. Open streams are use.
 func (m *Manager) touch(ctx context.Context, l *live) {
 	now := m.now()
-	if now.Sub(l.Used) < touchEvery {
+	if now.Sub(l.Used) < min(touchEvery, m.idle/4) {
 		return
 	}
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
@@ -335,17 +341,19 @@ func (m *Manager) end(ctx context.Context, f Filter, why string) (int, error) {
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	ended, err := m.store.End(within, f, why)
-	if err != nil {
-		return 0, unreadable(err)
-	}
-	for _, r := range ended {
-		m.forget(r.Key)
+	for _, r := range ended { // some may have, where it failed then
+		over := r
+		over.Ended, over.Sealed, over.Version = why, nil, r.Version+1
+		m.believe(&live{Record: over, read: m.now()})
 		m.logger.InfoContext(ctx, "a session ended", "session", r.Handle, "issuer", r.Issuer, "why", why)
 		m.changed(r, why)
 		m.meter.end(ctx, why)
 	}
 	if why != WhyBackChannel && why != WhyRefused { // else the issuer knows best
 		m.giveBack(ctx, ended)
+	}
+	if err != nil {
+		return len(ended), unreadable(err)
 	}
 	return len(ended), nil
 }

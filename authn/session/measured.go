@@ -6,7 +6,7 @@ import (
 )
 
 // operations are a store's, as metrics name them.
-var operations = []string{"add", "find", "touch", "lease", "replace", "end", "list", "once", "sweep"}
+var operations = []string{"add", "find", "touch", "lease", "replace", "end", "list", "once", "forget", "sweep"}
 
 // measured is a store whose operations are timed and whose failures are counted.
 type measured struct {
@@ -52,6 +52,11 @@ func (s measured) List(ctx context.Context, f Filter) (_ []Record, err error) {
 func (s measured) Once(ctx context.Context, k Key, now, until time.Time) (_ bool, err error) {
 	defer s.note(ctx, "once", time.Now(), &err)
 	return s.Store.Once(ctx, k, now, until)
+}
+
+func (s measured) Forget(ctx context.Context, k Key) (err error) {
+	defer s.note(ctx, "forget", time.Now(), &err)
+	return s.Store.Forget(ctx, k)
 }
 
 func (s measured) Sweep(ctx context.Context, now time.Time) (err error) {

@@ -77,7 +77,7 @@ func TestMetrics(t *testing.T) {
 	reader, store := sdkmetric.NewManualReader(), &broken{Store: openStore(t)}
 	p, _, b := start(t, options{store: store, meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)), config: session.Config{Refresh: time.Minute}})
 	got, series := counts(t, reader)
-	if len(got) != 0 || series != 1+7+3+6+9 {
+	if len(got) != 0 || series != 1+7+3+6+10 {
 		t.Errorf("before anything happened: %v of %d series", got, series)
 	}
 	answer := func(asked url.Values, pairs ...string) {

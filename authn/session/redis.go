@@ -213,12 +213,14 @@ func (s *Redis) Lease(ctx context.Context, k Key, version int64, now, until time
 
 // Replace implements Store.
 func (s *Redis) Replace(ctx context.Context, r Record) (bool, error) {
-	done, err := replaceScript.Run(ctx, s.client, []string{sessionAt(r.Key)}, r.Version, millis(r.Refresh), r.Sealed, r.SessionID).Bool()
-	if err != nil || !done || r.SessionID == "" {
-		return done, err
+	// A provider may give its session another name. To find it by both is no harm;
+	// not to find it by the new one would be, so that comes first.
+	if r.SessionID != "" {
+		if err := s.enter(ctx, r, index("sid", r.Issuer, r.SessionID)); err != nil {
+			return false, err
+		}
 	}
-	// A provider may give its session another name. To find it by both is no harm.
-	return done, s.enter(ctx, r, index("sid", r.Issuer, r.SessionID))
+	return replaceScript.Run(ctx, s.client, []string{sessionAt(r.Key)}, r.Version, millis(r.Refresh), r.Sealed, r.SessionID).Bool()
 }
 
 // End implements Store.
@@ -298,6 +300,11 @@ func (s *Redis) List(ctx context.Context, f Filter) ([]Record, error) {
 		return strings.Compare(a.Handle, b.Handle)
 	})
 	return found, nil
+}
+
+// Forget implements Store.
+func (s *Redis) Forget(ctx context.Context, k Key) error {
+	return s.client.Del(ctx, redisPrefix+"once:"+hex.EncodeToString(k[:])).Err()
 }
 
 // Once implements Store.

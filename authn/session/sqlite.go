@@ -164,7 +164,10 @@ func (s *SQLite) End(ctx context.Context, f Filter, why string) ([]Record, error
 	if _, err := tx.ExecContext(ctx, `UPDATE session SET ended = ?, sealed = x'', version = version + 1 WHERE `+where, append([]any{why}, args...)...); err != nil {
 		return nil, err
 	}
-	return ended, tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return nil, err
+	}
+	return ended, nil
 }
 
 // List implements Store.
@@ -178,6 +181,12 @@ func (s *SQLite) Once(ctx context.Context, k Key, now, until time.Time) (bool, e
 	return changed(s.db.ExecContext(ctx,
 		`INSERT INTO once (key, until) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE once.until <= ?`,
 		k[:], millis(until), millis(now)))
+}
+
+// Forget implements Store.
+func (s *SQLite) Forget(ctx context.Context, k Key) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM once WHERE key = ?`, k[:])
+	return err
 }
 
 // Sweep implements Store.

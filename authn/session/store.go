@@ -21,12 +21,15 @@ type Store interface {
 	// Replace writes a live session's Refresh and Sealed, adds one to its version
 	// and takes the lease off, if it still is of r's version.
 	Replace(ctx context.Context, r Record) (bool, error)
-	// End ends the live sessions that match, and returns them as they were.
+	// End ends the live sessions that match, and returns them as they were: with an
+	// error, those that it ended nonetheless.
 	End(ctx context.Context, f Filter, why string) ([]Record, error)
 	// List returns the live sessions that match, the newest first.
 	List(ctx context.Context, f Filter) ([]Record, error)
 	// Once says whether it is asked for this key for the first time until then.
 	Once(ctx context.Context, k Key, now, until time.Time) (bool, error)
+	// Forget takes back a yes of Once: what it was asked for did not happen.
+	Forget(ctx context.Context, k Key) error
 	// Sweep forgets what is over by now, and says what makes the store unfit.
 	Sweep(ctx context.Context, now time.Time) error
 	// Close lets go of the store.
