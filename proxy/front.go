@@ -117,8 +117,12 @@ func (x *exchange) originAllowed() bool {
 		return false
 	}
 	own := url.URL{Scheme: x.settings.URL.Scheme, Host: x.settings.URL.Host}
-	here := url.URL{Scheme: own.Scheme, Host: x.authority} // people are on the route's own host
-	return origins[0] == own.String() || x.route.Session && origins[0] == here.String() || slices.Contains(x.route.Origins, origins[0])
+	return origins[0] == own.String() || x.route.Session && origins[0] == x.here() || slices.Contains(x.route.Origins, origins[0])
+}
+
+// here is the origin of the route's own pages, which people look at.
+func (x *exchange) here() string {
+	return (&url.URL{Scheme: x.settings.URL.Scheme, Host: x.authority}).String()
 }
 
 // match finds the route, and what the route says of the request before anyone

@@ -110,7 +110,11 @@ func (x *exchange) guarded() *refused {
 		return nil
 	}
 	origins := x.in.Header["Origin"]
-	if len(origins) > 1 || x.websocket && len(origins) == 0 || x.route.guard.Check(x.in) != nil {
+	if len(origins) > 1 || x.route.guard.Check(x.in) != nil {
+		return originDenied.because("")
+	}
+	// url's own host, from where programs may, is another application's here.
+	if x.websocket && (len(origins) == 0 || origins[0] != x.here() && !slices.Contains(x.route.Origins, origins[0])) {
 		return originDenied.because("")
 	}
 	return nil

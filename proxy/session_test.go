@@ -279,7 +279,7 @@ func TestAWebSocketOfASessionSaysWhereItComesFrom(t *testing.T) {
 	l := newLounge(t)
 	l.u2.handler = echo
 	cookie := l.login(t, "ws.gw.test", "/x", "alice")
-	for origin, want := range map[string]int{"https://ws.gw.test": 101, "https://good.test": 101, "https://evil.test": 403, "https://app.gw.test": 403, "null": 403, "": 403} {
+	for origin, want := range map[string]int{"https://ws.gw.test": 101, "https://good.test": 101, "https://evil.test": 403, "https://app.gw.test": 403, l.settings.URL.String(): 403, "null": 403, "": 403} {
 		client := l.client()
 		client.Transport.(*http.Transport).ForceAttemptHTTP2 = false
 		header := http.Header{"Cookie": {cookie}}
