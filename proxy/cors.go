@@ -16,7 +16,8 @@ import (
 // (the Fetch standard, section 3.3). The gateway answers preflights by itself,
 // before anybody is asked who they are, and what the upstream says of CORS is
 // taken off its answers. Without origins none of this happens: a preflight is
-// then a request like any other.
+// then a request like any other, and what the upstream says is taken off the
+// answers to sessions alone.
 type CORS struct {
 	// Origins lists the origins, exactly as browsers write them:
 	// https://host[:port], in lower case, without a path and without port 443.

@@ -135,6 +135,9 @@ func withoutOwnCookies(lines []string) []string {
 // inbound removes from an upstream's answer what is not to reach the caller.
 func (x *exchange) inbound(h http.Header) {
 	x.route.headers.inbound(h)
+	if x.session != "" { // it did not log anybody in, and cannot know who else may read
+		withoutCORS(h)
+	}
 	if x.lease != nil {
 		x.lease.Conceal(h)
 	}

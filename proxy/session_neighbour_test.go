@@ -171,3 +171,35 @@ func (d demoted) Recheck(ctx context.Context, id string) (authn.Identity, error)
 	identity.Groups = nil
 	return identity, err
 }
+
+// TestAnUpstreamOpensNoSession: an upstream that lets any origin read what it
+// answers, as it may where it sees no cookies, does not let it read what it
+// answers to somebody's session. Bearers are as before.
+func TestAnUpstreamOpensNoSession(t *testing.T) {
+	l := newLounge(t)
+	l.u1.handler = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "Access-Control-Allow-Origin")
+		for range 2 {
+			w.Header().Set("Access-Control-Allow-Origin", "https://sibling.gw.test")
+			w.Header().Set("Access-Control-Allow-Credentials", "true")
+			w.WriteHeader(map[bool]int{true: 103, false: 200}[r.Header.Get("X-Said") == ""])
+			r.Header.Set("X-Said", "103")
+		}
+		fmt.Fprint(w, "hello")
+	}
+	cookie := l.login(t, "app.gw.test", "/x", "alice")
+	from := sending("Origin", "https://sibling.gw.test", "Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "cors")
+	res, _ := l.do(t, "GET", "https://app.gw.test/x", "", sending("Cookie", cookie), from)
+	for _, name := range []string{"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"} {
+		if res.Header[name] != nil || res.Trailer[name] != nil {
+			t.Errorf("%s: %q, in the trailer %q", name, res.Header[name], res.Trailer[name])
+		}
+	}
+	token, err := l.people.Token(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, _ := l.do(t, "GET", "https://app.gw.test/x", token, from); res.Header.Get("Access-Control-Allow-Origin") == "" {
+		t.Error("a bearer's answer lost what the upstream says")
+	}
+}
