@@ -233,3 +233,19 @@ func TestRedisIsCutOffBetweenTwoWrites(t *testing.T) {
 		t.Errorf("by its new name: %v %v", ended, err)
 	}
 }
+
+// TestALogoutWithTwoCookiesEndsBoth: whoever planted the other one, nobody who reads
+// that they are signed out leaves a session behind.
+func TestALogoutWithTwoCookiesEndsBoth(t *testing.T) {
+	p, g, b := start(t, options{})
+	b.login(p, "/x", "alice")
+	other := newBrowser(t, g)
+	other.login(p, "/x", "mallory")
+	both := http.Header{"Cookie": {"__Host-vaultspan=" + b.cookie() + "; __host-vaultspan=" + other.cookie()}}
+	stranger := newBrowser(t, g)
+	if got := stranger.do("POST", "/.vaultspan/logout", url.Values{}, both); got.status != 303 || got.location() != "/.vaultspan/signed-out" {
+		t.Errorf("%d to %q", got.status, got.location())
+	}
+	b.out("/x")
+	other.out("/x")
+}

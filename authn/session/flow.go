@@ -113,7 +113,7 @@ func (f flow) secrets(state string) authn.Secrets {
 // how people are led astray with our name in the address bar.
 func returnTo(raw string) string {
 	path, query, _ := strings.Cut(raw, "?")
-	if len(raw) > maxReturn || !strings.HasPrefix(raw, "/") || !plainPath(path) || path == reserved || strings.HasPrefix(path, reserved+"/") {
+	if len(raw) > maxReturn || !strings.HasPrefix(raw, "/") || !plainPath(path) {
 		return "/"
 	}
 	for _, s := range []string{path, query} {
@@ -129,7 +129,8 @@ func returnTo(raw string) string {
 	return raw
 }
 
-// plainPath refuses empty and dot segments, and what is one once decoded.
+// plainPath refuses empty and dot segments and our own pages, and what is one once
+// decoded.
 func plainPath(path string) bool {
 	plain, err := url.PathUnescape(path)
 	if err != nil {
@@ -140,7 +141,7 @@ func plainPath(path string) bool {
 			return false
 		}
 	}
-	if strings.Count(plain, "/") != strings.Count(path, "/") || strings.Contains(plain, "//") {
+	if strings.Count(plain, "/") != strings.Count(path, "/") || strings.Contains(plain, "//") || plain == reserved || strings.HasPrefix(plain, reserved+"/") {
 		return false
 	}
 	return !slices.ContainsFunc(strings.Split(plain, "/"), func(s string) bool { return s == "." || s == ".." })

@@ -81,7 +81,7 @@ func TestReturn(t *testing.T) {
 		{"javascript:alert(1)", "/"}, {"data:x", "/"}, {"https://app.gw.test.evil", "/"}, {"https://app.gw.test@evil", "/"},
 		{"https://evil%2f.app.gw.test", "/"}, {"/.//evil", "/"}, {`\\evil`, "/"}, {"http://app.gw.test", "/"},
 		{"", "/"}, {"/x/../y", "/"}, {"/x/%2e%2e/y", "/"}, {"/%2fevil", "/"}, {"/%5cevil", "/"}, {"/a\r\nSet-Cookie: x=y", "/"},
-		{"/.vaultspan/logout", "/"}, {"/.vaultspan", "/"}, {"/x#y", "/"}, {"/" + strings.Repeat("x", 3000), "/"}, {"/%zz", "/"},
+		{"/.vaultspan/logout", "/"}, {"/.vaultspan", "/"}, {"/%2evaultspan/logout", "/"}, {"/.vault%73pan", "/"}, {"/x#y", "/"}, {"/" + strings.Repeat("x", 3000), "/"}, {"/%zz", "/"},
 	} {
 		b := newBrowser(t, g)
 		at := b.get("/.vaultspan/login?" + url.Values{"return": {c.to}}.Encode())

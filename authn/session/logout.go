@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/vaultspan/vaultspan/authn"
 )
@@ -19,6 +20,10 @@ func (m *Manager) logout(w http.ResponseWriter, r *http.Request) {
 	}
 	setCookie(w, cookieName, "", 0)
 	setCookie(w, roundsCookie, "", 0) // nobody presses our button in a loop: see circling
+	if _, _, ambiguous := sessionCookie(r.Header["Cookie"]); ambiguous {
+		m.endAll(w, r) // whichever is this browser's
+		return
+	}
 	key, ok := sessionKey(r)
 	if !ok {
 		redirect(w, signedOutPath)
@@ -44,6 +49,25 @@ func (m *Manager) logout(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	redirect(w, to)
+}
+
+// endAll ends the sessions of all the session cookies on a request.
+func (m *Manager) endAll(w http.ResponseWriter, r *http.Request) {
+	for _, c := range cookies(r.Header["Cookie"]) {
+		key, ok := parseID(c.value)
+		if !ok || !strings.EqualFold(c.name, cookieName) {
+			continue
+		}
+		l, err := m.read(r.Context(), key)
+		if err == nil {
+			_, err = m.end(r.Context(), Filter{Handle: l.Handle}, WhyLogout)
+		}
+		if refusal, is := errors.AsType[*authn.Error](err); is && refusal.Reason == authn.NoStore {
+			m.failed(w, r, err)
+			return
+		}
+	}
+	redirect(w, signedOutPath)
 }
 
 // backChannel is for providers: OpenID Connect Back-Channel Logout 1.0. What a
