@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/vaultspan/vaultspan/config"
@@ -125,6 +126,8 @@ func askGateway(ctx context.Context, socket, method, path string) ([]byte, error
 		return nil, fmt.Errorf("reading the gateway's answer: %w", err)
 	case response.StatusCode == http.StatusNotFound:
 		return nil, fmt.Errorf("the gateway on %s does not know %s: it is older than this program, or not a gateway", socket, path)
+	case response.StatusCode == http.StatusServiceUnavailable && strings.HasPrefix(response.Header.Get("Content-Type"), "text/plain"):
+		return nil, fmt.Errorf("the gateway could not do that: %s", strings.TrimSpace(string(body)))
 	case response.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("the gateway on %s answers with status %d", socket, response.StatusCode)
 	}

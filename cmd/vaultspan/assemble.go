@@ -40,6 +40,7 @@ type instance struct {
 	budgets *bitwarden.Budgets
 
 	store          session.Store // of the people who are logged in; nil before the first route for people
+	storeAt        string        // where that is, as sessionsAt says
 	fingerprintKey func() string
 	current        *parts                // by the goroutine that applies
 	serving        atomic.Pointer[parts] // the same, for everybody else

@@ -24,15 +24,16 @@ func (p *program) checkCommand() *cobra.Command {
 		Long: `Read a configuration and everything it names, and print all problems at once,
 each with its place and what to do. Exit status 1 if there are any.
 
-With --online also ask each issuer for its keys and each vault for its secrets:
-an issuer that does not answer as one, a revoked access token, a collection or a
-secret that does not exist or whose name matches two.`,
+With --online also ask each issuer for its keys, each vault for its secrets, and
+the Redis that sessions are in: an issuer that does not answer as one, a revoked
+access token, a collection or a secret that does not exist or whose name matches
+two, a password that Redis does not take.`,
 		Example: "  vaultspan check --config vaultspan.yaml --online",
 		Args:    noArguments,
 		RunE:    func(c *cobra.Command, _ []string) error { return p.check(c.Context(), path, online) },
 	}
 	configFlag(c, &path)
-	c.Flags().BoolVar(&online, "online", false, "also ask the issuers and vaults")
+	c.Flags().BoolVar(&online, "online", false, "also ask the issuers, the vaults and Redis")
 	return c
 }
 
@@ -59,7 +60,7 @@ func (p *program) check(ctx context.Context, path string, online bool) error {
 	return nil
 }
 
-// checkOnline asks every issuer and every vault, each with a limit of its own,
+// checkOnline asks every issuer, every vault and the session store, each with a limit of its own,
 // but not those whose settings are known to be wrong.
 func (p *program) checkOnline(ctx context.Context, cfg *config.Config, known config.Problems) config.Problems {
 	wrong := func(path string) bool {
@@ -81,6 +82,9 @@ func (p *program) checkOnline(ctx context.Context, cfg *config.Config, known con
 		if !wrong("vaults." + name) {
 			found = append(found, p.checkVault(ctx, cfg, name, budgets, accounts))
 		}
+	}
+	if !wrong("sessions") {
+		found = append(found, checkSessions(ctx, cfg))
 	}
 	return config.AllProblems("", found...)
 }

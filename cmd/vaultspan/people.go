@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/vaultspan/vaultspan/audit"
 	"github.com/vaultspan/vaultspan/authn"
@@ -23,7 +25,10 @@ func (i *instance) people(ctx context.Context, p *parts) (*session.Manager, erro
 		if err != nil {
 			return nil, err
 		}
-		i.store = store
+		i.store, i.storeAt = store, sessionsAt(p.config)
+		if err := askSessionStore(ctx, store); err != nil { // it may come later, and bearer tokens do not wait for it
+			i.logger.ErrorContext(ctx, "sessions cannot be kept: nobody can sign in, or not for long", "error", err.Error())
+		}
 	}
 	return session.New(session.Setup{
 		Config: p.config.Sessions, URL: publicURL(p.config), Hosts: p.config.SessionHosts(),
@@ -47,6 +52,13 @@ func openSessions(ctx context.Context, c session.Config) (session.Store, error) 
 	return session.OpenSQLite(ctx, c.SQLite)
 }
 
+// askSessionStore says why a store cannot be used, or should not.
+func askSessionStore(ctx context.Context, store session.Store) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return store.Sweep(ctx, time.Now())
+}
+
 // sessionChanged writes down that somebody logged in, or that a session ended.
 func (i *instance) sessionChanged(c session.Change) {
 	detail := "session " + c.Handle + " began"
@@ -58,13 +70,26 @@ func (i *instance) sessionChanged(c session.Change) {
 
 // sessionsAt is where a configuration keeps sessions.
 func sessionsAt(cfg *config.Config) string {
-	if !cfg.HasPeople() {
-		return ""
-	}
 	if cfg.Sessions.Redis != nil {
 		return cfg.Sessions.Redis() + " " + cfg.Sessions.RedisCA
 	}
 	return cfg.Sessions.SQLite
+}
+
+// checkSessions asks the Redis that a configuration keeps sessions in. A file is
+// made by the gateway, as its own user.
+func checkSessions(ctx context.Context, cfg *config.Config) error {
+	if !cfg.HasPeople() || cfg.Sessions.Redis == nil {
+		return nil
+	}
+	store, err := openSessions(ctx, cfg.Sessions)
+	if err == nil {
+		err = errors.Join(askSessionStore(ctx, store), store.Close())
+	}
+	if err != nil {
+		return cfg.Problem("sessions.redis", "cannot be used: "+err.Error())
+	}
+	return nil
 }
 
 // printRedirects lists what to register at the issuers that people log in at.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/vaultspan/vaultspan/audit"
 	"github.com/vaultspan/vaultspan/config"
+	"github.com/vaultspan/vaultspan/telemetry"
 	"github.com/vaultspan/vaultspan/telemetry/attr"
 )
 
@@ -68,13 +71,14 @@ func (s *server) reload(ctx context.Context, i *instance) {
 	}
 	s.reloadError.Store(nil)
 	i.logger.Info("configuration active", "revision", i.current.engine.Revision(), "routes", len(cfg.Routes))
-	for _, setting := range restartFor(s.start, cfg) {
+	for _, setting := range restartFor(s.start, cfg, i.storeAt) {
 		i.logger.Warn("this setting is read at the start only: restart to use it", "setting", setting)
 	}
 }
 
 // restartFor names the settings that changed but are not applied by a reload.
-func restartFor(was, is *config.Config) []string {
+// Sessions are kept where they were when people could first log in: storeAt.
+func restartFor(was, is *config.Config, storeAt string) []string {
 	var changed []string
 	for setting, differs := range map[string]bool{
 		"listen":       was.Listen != is.Listen,
@@ -83,8 +87,8 @@ func restartFor(was, is *config.Config) []string {
 		"tls":          (was.TLS.Cert == "") != (is.TLS.Cert == ""),
 		"audit":        was.Audit.Dir != is.Audit.Dir || was.Audit.Mode != is.Audit.Mode || was.Audit.Wait != is.Audit.Wait || was.Audit.SegmentSize != is.Audit.SegmentSize,
 		"audit.key":    was.Audit.Key() != is.Audit.Key(),
-		"sessions":     sessionsAt(was) != sessionsAt(is),
-		"telemetry":    was.Telemetry.OTLP.Endpoint != is.Telemetry.OTLP.Endpoint || was.Telemetry.Sample != is.Telemetry.Sample,
+		"sessions":     is.HasPeople() && sessionsAt(is) != storeAt,
+		"telemetry":    !sameTelemetry(was.Telemetry, is.Telemetry),
 	} {
 		if differs {
 			changed = append(changed, setting)
@@ -92,6 +96,17 @@ func restartFor(was, is *config.Config) []string {
 	}
 	slices.Sort(changed)
 	return changed
+}
+
+// sameTelemetry compares what two sections say: their pointers and funcs are those
+// of two readings of the file.
+func sameTelemetry(was, is telemetry.Config) bool {
+	same := func(a, b func() string) bool { return (a == nil) == (b == nil) && (a == nil || a() == b()) }
+	if !same(was.PseudonymKey, is.PseudonymKey) || !maps.EqualFunc(was.OTLP.Headers, is.OTLP.Headers, same) {
+		return false
+	}
+	was.PseudonymKey, is.PseudonymKey, was.OTLP.Headers, is.OTLP.Headers = nil, nil, nil, nil
+	return reflect.DeepEqual(was, is)
 }
 
 // reloadMeters counts reloads.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -110,5 +111,31 @@ audit: {dir: audit, key: "${file:audit.key}"}
 		if strings.Count(stdout.String(), want+"\n") != 1 {
 			t.Errorf("want %s once in\n%s", want, stdout.String())
 		}
+	}
+}
+
+// A store that does not answer is said with what it said: to whoever revokes, who
+// must know that nothing was, and to whoever checks.
+func TestAnUnreachableStoreIsNamed(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := closed.Addr().String()
+	closed.Close()
+	socket := filepath.Join(socketDir(t), "admin.sock")
+	gatewayOn(t, socket, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "sessions cannot be read or written: connection refused", http.StatusServiceUnavailable)
+	}))
+	if out, _, err := cli(t, "sessions", "revoke", "--subject", "alice", "--socket", socket); err == nil || out != "" || !strings.Contains(err.Error(), "could not do that: sessions cannot be read") {
+		t.Errorf("said %q and %v", out, err)
+	}
+	cfg := loaded(t, t.TempDir(), "people: true\nsessions: {key: \"${file:session.key}\"}\n")
+	if err := checkSessions(t.Context(), cfg); err != nil {
+		t.Errorf("SQLite: %v", err)
+	}
+	cfg.Sessions.SQLite, cfg.Sessions.Redis = "", func() string { return "redis://:hush@" + address + "/0" }
+	if err := checkSessions(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "sessions.redis: cannot be used: dial tcp "+address) || strings.Contains(err.Error(), "hush") {
+		t.Errorf("Redis: %v", err)
 	}
 }
