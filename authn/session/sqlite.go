@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -54,7 +55,12 @@ func OpenSQLite(ctx context.Context, path string) (*SQLite, error) {
 	}
 	// SQLite gives the files it puts beside this one the same mode.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fail(fmt.Errorf("the directory %s must be there: make it (mode 0700), or choose another in sessions.sqlite", filepath.Dir(path)))
+	case errors.Is(err, fs.ErrPermission):
+		return fail(fmt.Errorf("the user of this process must be able to write it and beside it in %s: %w", filepath.Dir(path), fs.ErrPermission))
+	case err != nil:
 		return fail(err)
 	}
 	if info, err := f.Stat(); err == nil && info.Mode().Perm()&0o077 != 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -216,5 +217,9 @@ func TestSQLiteFile(t *testing.T) {
 	}
 	if _, err := session.OpenSQLite(t.Context(), path); err == nil {
 		t.Error("a file that others can read was opened")
+	}
+	missing := filepath.Join(t.TempDir(), "none", "sessions.db")
+	if _, err := session.OpenSQLite(t.Context(), missing); err == nil || !strings.Contains(err.Error(), "the directory "+filepath.Dir(missing)+" must be there") {
+		t.Errorf("no directory: %v", err)
 	}
 }
