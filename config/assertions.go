@@ -14,12 +14,13 @@ import (
 // where they could take one caller for another.
 func (c *Config) checkAssertions(report func(path, problem string)) {
 	c.Assertions.Check(under("assertions", report))
-	asserting := slices.ContainsFunc(c.Routes, func(r proxy.Route) bool { return r.Assertion })
+	first := slices.IndexFunc(c.Routes, func(r proxy.Route) bool { return r.Assertion })
+	asserting := first >= 0
 	if asserting && c.Assertions.Key == nil {
-		report("assertions.key", "is missing: make one with openssl rand -hex 32 > assertion.key, and write key: \"${file:assertion.key}\"")
+		c.reportKey("assertions", "assertion.key", fmt.Sprintf("routes[%d].assertion", first), report)
 	}
 	if sharesKey(c.Assertions.Key, c.Audit.Key, c.FingerprintKey, c.Sessions.Key) {
-		report("assertions.key", "is another key too: make one of its own with openssl rand -hex 32")
+		report("assertions.key", "is also the key of audit, sessions or fingerprint_key: make one of its own with openssl rand -hex 32")
 	}
 	naming := asserting
 	for i, r := range c.Routes {

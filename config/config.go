@@ -162,7 +162,7 @@ func Load(path string, getenv func(string) string) (*Config, error) {
 	c.check(d.secretFiles)
 	slices.Sort(c.files)
 	c.files = slices.Compact(c.files)
-	for _, w := range d.warnings {
+	for _, w := range append(d.warnings, c.advise()...) {
 		c.warnings = append(c.warnings, doc.revealed(w))
 	}
 	if len(doc.problems) == 0 {

@@ -55,12 +55,32 @@ func (c *Config) checkSessions(report func(path, problem string)) {
 		}
 	}
 	if c.Sessions.Key == nil {
-		report("sessions.key", "is missing: make one with openssl rand -hex 32 > session.key, and write key: \"${file:session.key}\"")
+		c.reportKey("sessions", "session.key", at, report)
 	} else if sharesKey(c.Sessions.Key, c.Audit.Key, c.FingerprintKey) {
-		report("sessions.key", "is another key too: make one of its own with openssl rand -hex 32")
+		report("sessions.key", "is also the key of audit or fingerprint_key: make one of its own with openssl rand -hex 32")
 	}
-	if u, err := url.Parse(c.URL); c.URL != "" && err == nil && u.Scheme != "https" && !loopback(u.Hostname()) {
-		report("url", "people log in over TLS only: browsers keep our cookies for https, and for loopback")
+	c.checkHosts(report)
+}
+
+const overTLS = "people log in over TLS only: browsers keep our cookies for https, and for loopback"
+
+// checkHosts wants https where people log in from elsewhere than this machine.
+func (c *Config) checkHosts(report func(path, problem string)) {
+	public, err := url.Parse(c.URL)
+	if err != nil || public.Scheme == "https" || c.URL == "" && c.TLS.Cert != "" {
+		return
+	}
+	if c.URL != "" && !loopback(public.Hostname()) {
+		report("url", overTLS)
+		return
+	}
+	for i, r := range c.Routes {
+		for j, pattern := range r.Match {
+			host, _, _ := strings.Cut(pattern, "/")
+			if r.Session && host != "" && !loopback(host) && !strings.HasSuffix(host, ".localhost") {
+				report(fmt.Sprintf("routes[%d].match[%d]", i, j), overTLS+"; write url: https://…")
+			}
+		}
 	}
 }
 
@@ -76,4 +96,30 @@ func sharesKey(key func() string, others ...func() string) bool {
 	return slices.ContainsFunc(others, func(other func() string) bool {
 		return slices.ContainsFunc(lines(other), func(line string) bool { return slices.Contains(own, line) })
 	})
+}
+
+// reportKey reports that a section has no key: there, or else at the setting that
+// wants it.
+func (c *Config) reportKey(section, file, wanted string, report func(path, problem string)) {
+	how := fmt.Sprintf("make one with openssl rand -hex 32 > %s, and write ", file)
+	if _, written := c.doc().places[section]; written {
+		report(section+".key", fmt.Sprintf("is missing: %skey: \"${file:%s}\"", how, file))
+	} else {
+		report(wanted, fmt.Sprintf("needs a key: %s%s: {key: \"${file:%s}\"}", how, section, file))
+	}
+}
+
+// advise says what works, but not well.
+func (c *Config) advise() Problems {
+	var all Problems
+	warn := func(path, problem string) { all = append(all, c.doc().problem(path, problem)) }
+	if ratio, ok := c.Sessions.Theme.Contrast(); ok && ratio < 4.5 {
+		warn("sessions.theme.colour", fmt.Sprintf("is hard to read white on: the contrast is %.1f to 1, and WCAG asks for 4.5; choose a darker one", ratio))
+	}
+	if c.Sessions.Redis != nil {
+		if u, err := url.Parse(c.Sessions.Redis()); err == nil && u.Scheme == "redis" && !loopback(u.Hostname()) {
+			warn("sessions.redis", "is not TLS: whoever is on the way reads the password, and can end sessions or bring them back; write rediss://")
+		}
+	}
+	return all
 }

@@ -103,8 +103,8 @@ type Route struct {
 	// authentication-insufficient and what would do; a browser is sent to sign in
 	// again. Default: nothing is demanded.
 	Authentication authn.Demand `yaml:"authentication"`
-	// Origins lists the web origins that may open a WebSocket, besides url's, and,
-	// with session, send requests that change something.
+	// Origins lists the web origins, exactly as browsers write them, that may open a
+	// WebSocket, besides url's, and, with session, send requests that change something.
 	Origins []string `yaml:"origins"`
 	// CORS lets scripts of other web origins call the route. Default: it does not.
 	CORS CORS `yaml:"cors"`
@@ -228,6 +228,8 @@ func (r Route) Check(report func(path, problem string)) {
 	for i, origin := range r.Origins {
 		if u, err := url.Parse(origin); err != nil || u.Host == "" || u.Scheme+"://"+u.Host != origin {
 			report(fmt.Sprintf("origins[%d]", i), fmt.Sprintf("%q is not an origin: write scheme://host[:port] without a path", origin))
+		} else if err := checkOrigin(origin); err != nil && (r.Session || strings.Contains(origin, "*")) {
+			report(fmt.Sprintf("origins[%d]", i), err.Error())
 		}
 	}
 	oneOf := func(path, value string, words ...string) {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"regexp"
 	"strings"
@@ -42,8 +43,8 @@ type Config struct {
 type Theme struct {
 	// Name is what the pages call this gateway. Default: the host's name.
 	Name string `yaml:"name"`
-	// Colour is the colour of buttons: #rrggbb, dark enough to be read white on.
-	// Default: #1f5fbf.
+	// Colour is the colour of buttons: #rrggbb, dark enough to be read white on;
+	// check warns below a contrast of 4.5 to 1. Default: #1f5fbf.
 	Colour string `yaml:"colour"`
 	// Logo is a PNG or SVG file of at most 256KiB, shown 48 pixels high. Default:
 	// none.
@@ -93,6 +94,29 @@ func (c Config) Check(report func(path, problem string)) {
 	if c.Theme.Logo != "" && logoType(c.Theme.Logo) == "" {
 		report("theme.logo", "is not the name of a .png or .svg file")
 	}
+}
+
+// Contrast is how well white is read on Colour, from 1 to 21 (WCAG 2.2, contrast
+// ratio), if it is one.
+func (t Theme) Contrast() (ratio float64, ok bool) {
+	if !colour.MatchString(t.Colour) {
+		return 0, false
+	}
+	parts, err := hex.DecodeString(t.Colour[1:])
+	if err != nil {
+		return 0, false
+	}
+	luminance := 0.0
+	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+		c := float64(parts[i]) / 255
+		if c <= 0.04045 {
+			c /= 12.92
+		} else {
+			c = math.Pow((c+0.055)/1.055, 2.4)
+		}
+		luminance += weight * c
+	}
+	return 1.05 / (luminance + 0.05), true
 }
 
 // checkRedis wants an address and nothing else: the client library takes switches
