@@ -111,8 +111,8 @@ type Admin struct {
 	// InsecureListen lets it be reached from beyond loopback: anyone there can
 	// read metrics and readiness, in plaintext. Default: false.
 	InsecureListen bool `yaml:"insecure_listen"`
-	// Socket is a Unix socket for what only operators may see and do, such as
-	// vaultspan secrets status: whoever may open the file, which is the gateway's
+	// Socket is a Unix socket for what only operators may see and do, with vaultspan
+	// secrets status and vaultspan sessions: whoever may open the file, which is the gateway's
 	// user alone (mode 0600). Its directory must be there. Default: none.
 	Socket string `yaml:"socket"`
 }

@@ -113,8 +113,8 @@ func (m *Manager) login(w http.ResponseWriter, r *http.Request) {
 	}
 	r = towards(r, back, issuer, demand)
 	if m.circling(r, back) {
-		m.logger.WarnContext(r.Context(), "a browser logs in again and again: its cookies are lost, or its sessions end at once", "host", visitOf(r).host)
-		m.fail(w, r, circling)
+		m.logger.WarnContext(r.Context(), "a browser logs in again and again: its cookies are lost, or its sessions end at once", "host", visitOf(r).host, "request", visitOf(r).trace)
+		m.explain(w, r, circling)
 		return
 	}
 	if client == nil {

@@ -188,8 +188,14 @@ func elsewhere(origin string) failure {
 	return failure{404, "Nobody signs in here", []string{"Sign in at " + origin + "."}, false}
 }
 
-// fail shows what went wrong.
+// fail shows what went wrong, and writes it down by the id that it shows.
 func (m *Manager) fail(w http.ResponseWriter, r *http.Request, f failure) {
+	m.logger.InfoContext(r.Context(), "a page said why nobody was signed in or out", "page", f.title, "request", visitOf(r).trace)
+	m.explain(w, r, f)
+}
+
+// explain shows what went wrong.
+func (m *Manager) explain(w http.ResponseWriter, r *http.Request, f failure) {
 	v := view{Title: f.title, Text: f.text, Trace: visitOf(r).trace}
 	if f.again {
 		v.Link, v.LinkText = visitOf(r).link(""), "Try again"
@@ -223,7 +229,7 @@ func (m *Manager) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if issuer := visitOf(r).issuer; issuer != "" { // else it is no login that failed
 		m.meter.login(r.Context(), issuer, how)
 	}
-	m.fail(w, r, f)
+	m.explain(w, r, f)
 }
 
 // answers are the codes of RFC 6749 section 4.1.2.1 and OpenID Connect Core
@@ -248,7 +254,7 @@ func (m *Manager) turnedAway(w http.ResponseWriter, r *http.Request, code string
 		shown, how = turnedAway, wasDenied
 	}
 	m.meter.login(r.Context(), visitOf(r).issuer, how)
-	m.fail(w, r, shown)
+	m.explain(w, r, shown)
 }
 
 // Page shows why a request was refused, on a route for people.

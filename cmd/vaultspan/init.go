@@ -134,7 +134,7 @@ func (p *program) begin(ctx context.Context, d *draft, dir, token string) error 
 		fmt.Fprintf(p.stdout, "%-24s %s\n", filepath.Join(dir, f.name), f.purpose)
 	}
 	path := filepath.Join(dir, "vaultspan.yaml")
-	_, problems := p.examine(ctx, path)
+	cfg, problems := p.examine(ctx, path)
 	problems = slices.DeleteFunc(problems, func(p config.Problem) bool { // files that only the reader has
 		return token == "" && strings.HasSuffix(p.Path, ".bitwarden.access_token") || d.Login != "" && p.Path == "issuers[0].login.client_secret"
 	})
@@ -152,6 +152,8 @@ Put %s where the configuration looks for it:
 		paste("the machine account's access token (Bitwarden: Secrets Manager → Machine\naccounts → Access tokens)", d.TokenFile())
 	}
 	if d.Login != "" {
+		fmt.Fprintln(p.stdout)
+		printRedirects(p.stdout, cfg)
 		paste("the secret of client "+d.Login+" at the issuer", loginSecret)
 	}
 	vaultspan := shellQuote(self())
@@ -163,7 +165,7 @@ Next:
   curl -i -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8443%[3]s    # a token of the issuer's, of somebody in %[4]s
 `, vaultspan, shellQuote(path), d.Match(), d.Group)
 	if d.Login != "" {
-		fmt.Fprintf(p.stdout, "  http://127.0.0.1:8443%s    # in a browser, once the URIs are registered that check lists\n", d.Match())
+		fmt.Fprintf(p.stdout, "  http://127.0.0.1:8443%s    # in a browser, once those URIs are registered\n", d.Match())
 	}
 	return nil
 }

@@ -17,7 +17,8 @@ func TestInitLetsPeopleLogIn(t *testing.T) {
 		t.Fatalf("%v\n%s", err, stderr)
 	}
 	secret, path := filepath.Join(dir, "login.secret"), filepath.Join(dir, "vaultspan.yaml")
-	if !strings.Contains(out, "the secret of client gate: 1") || !strings.Contains(out, "cat > "+secret) || !strings.Contains(out, "in a browser") {
+	if !strings.Contains(out, "the secret of client gate: 1") || !strings.Contains(out, "cat > "+secret) || !strings.Contains(out, "in a browser") ||
+		!strings.Contains(out, "http://127.0.0.1:8443/.vaultspan/callback") {
 		t.Errorf("no word of %s:\n%s", secret, out)
 	}
 	if _, _, err := cli(t, "check", "-c", path); err == nil {
