@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -54,8 +55,10 @@ func flowCookie(state string) string {
 
 // remember puts a flow into the browser, and the eldest out if there are many.
 func (m *Manager) remember(w http.ResponseWriter, r *http.Request, state string, f flow) error {
-	plain, err := json.Marshal(f)
-	if err != nil {
+	var plain bytes.Buffer
+	e := json.NewEncoder(&plain)
+	e.SetEscapeHTML(false) // a query may be all "&", and a cookie has 4096 bytes
+	if err := e.Encode(f); err != nil {
 		return err
 	}
 	var names []string
@@ -69,7 +72,7 @@ func (m *Manager) remember(w http.ResponseWriter, r *http.Request, state string,
 	for ; len(names) >= maxFlows; names = names[1:] {
 		setCookie(w, names[0], "", 0)
 	}
-	sealed := m.keys.seal(ofFlow, []byte(state), plain)
+	sealed := m.keys.seal(ofFlow, []byte(state), plain.Bytes())
 	setCookie(w, flowCookie(state), base64.RawURLEncoding.EncodeToString(sealed), flowLife)
 	return nil
 }

@@ -77,6 +77,7 @@ func TestReturn(t *testing.T) {
 	for _, c := range []struct{ to, want string }{
 		{"/wiki/a?b=c", "/wiki/a?b=c"},
 		{"/a%20b/%C3%A4?x=//y", "/a%20b/%C3%A4?x=//y"},
+		{"/?" + strings.Repeat("&", 1490), "/?" + strings.Repeat("&", 1490)},
 		{"https://evil", "/"}, {"//evil", "/"}, {`/\evil`, "/"}, {"/%09/evil", "/"}, {"/\t/evil", "/"}, {"https:evil", "/"},
 		{"javascript:alert(1)", "/"}, {"data:x", "/"}, {"https://app.gw.test.evil", "/"}, {"https://app.gw.test@evil", "/"},
 		{"https://evil%2f.app.gw.test", "/"}, {"/.//evil", "/"}, {`\\evil`, "/"}, {"http://app.gw.test", "/"},
@@ -85,6 +86,11 @@ func TestReturn(t *testing.T) {
 	} {
 		b := newBrowser(t, g)
 		at := b.get("/.vaultspan/login?" + url.Values{"return": {c.to}}.Encode())
+		for _, field := range at.header["Set-Cookie"] {
+			if len(field) > 4096 {
+				t.Errorf("return=%.20q… makes a cookie of %d bytes, which browsers drop", c.to, len(field))
+			}
+		}
 		u, err := url.Parse(at.location())
 		if err != nil {
 			t.Fatal(err)
