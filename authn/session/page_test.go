@@ -36,7 +36,7 @@ func TestPageOfARefusal(t *testing.T) {
 		},
 		"something broke": {
 			authn.Notice{Status: 502, Code: "upstream-reset", Title: "the upstream broke off", Trace: "4bf92f"},
-			[]string{"<h1>The upstream broke off</h1>", "4bf92f"},
+			[]string{"<h1>The upstream broke off</h1>", "Try again in a minute.", "4bf92f"},
 			[]string{"href=\"/.vaultspan/log"},
 		},
 	} {

@@ -281,6 +281,8 @@ func (m *Manager) Page(w http.ResponseWriter, r *http.Request, n authn.Notice) {
 		}
 		v.Text = append(v.Text, "What you sent was not taken. If another site sent you here, nothing was done.")
 		v.Link, v.LinkText = cmp.Or(n.SignIn, loginPath), "Sign in"
+	case n.Status >= http.StatusInternalServerError:
+		v.Text = append(v.Text, "Try again in a minute. If it goes on, quote the id below to an operator.")
 	}
 	m.show(w, r, n.Status, v)
 }
