@@ -84,8 +84,10 @@ type world struct {
 // briefly is how long a login at the issuer brief lasts.
 const briefly = 15 * time.Second
 
+// open starts all of it. Tests run side by side: most of their time is waiting.
 func open(t *testing.T) *world {
 	t.Helper()
+	t.Parallel()
 	chromium(t)
 	exe, err := program()
 	if err != nil {
