@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
@@ -24,6 +25,10 @@ const (
 	stylePath       = reserved + "/style.css"
 	logoPath        = reserved + "/logo"
 )
+
+// anywhere are those that also hosts have on which nobody logs in: the page that
+// says so has a style, and a provider knows one host.
+var anywhere = []string{backChannelPath, stylePath, logoPath}
 
 func (m *Manager) routes() *http.ServeMux {
 	mux := http.NewServeMux()
@@ -57,7 +62,7 @@ func (m *Manager) Serve(w http.ResponseWriter, r *http.Request, host, trace stri
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer") // codes and states are in our URLs
 	h.Set("X-Content-Type-Options", "nosniff")
-	if _, known := m.origins[host]; !known && r.URL.Path != backChannelPath {
+	if _, known := m.origins[host]; !known && !slices.Contains(anywhere, r.URL.Path) {
 		m.fail(w, visiting(r, visit{host: host, trace: trace}), elsewhere(m.theme.origin))
 		return
 	}

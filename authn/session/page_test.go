@@ -21,7 +21,7 @@ func TestPageOfARefusal(t *testing.T) {
 	}{
 		"denied": {
 			authn.Notice{Status: 403, Code: "denied", Title: "policy does not allow this request", Reason: "not <b>you</b>", Who: `"><script>`, Trace: "4bf92f"},
-			[]string{"<h1>Policy does not allow this request</h1>", "not &lt;b&gt;you&lt;/b&gt;", "You are signed in as &#34;&gt;&lt;script&gt;.", "Ask in #access.", "4bf92f", `href="/.vaultspan/logout"`},
+			[]string{"<h1>You have no access to this</h1>", "not &lt;b&gt;you&lt;/b&gt;", "You are signed in as &#34;&gt;&lt;script&gt;.", "Ask in #access.", "4bf92f", `href="/.vaultspan/logout"`},
 			[]string{"<script", "<b>"},
 		},
 		"another site asked": {

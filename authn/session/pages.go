@@ -270,6 +270,9 @@ func (m *Manager) Page(w http.ResponseWriter, r *http.Request, n authn.Notice) {
 	case n.Code == "origin-denied":
 		v.Title, v.Text = "Nothing was done", []string{"Another site had your browser send this. If you want it done, do it here."}
 	case n.Status == http.StatusForbidden:
+		if n.Code == "denied" {
+			v.Title = "You have no access to this"
+		}
 		if n.Who != "" {
 			v.Text = append(v.Text, "You are signed in as "+n.Who+".")
 		}

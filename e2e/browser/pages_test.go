@@ -19,7 +19,7 @@ var pages = []struct {
 }{
 	{"chooser", "Sign in", func(b tab) { b.goes(b.w.at("gw.test", "/app/page")) }},
 	{"provider", "Who are you?", func(b tab) { b.goes(b.w.at("gw.test", "/app/page")); b.chooses("Acme staff") }},
-	{"denied", "Policy does not allow this request", func(b tab) { b.signsIn(b.w.at("gw.test", "/app/page"), "Acme staff", "mallory") }},
+	{"denied", "You have no access to this", func(b tab) { b.signsIn(b.w.at("gw.test", "/app/page"), "Acme staff", "mallory") }},
 	{"sign out", "Sign out", func(b tab) { b.goes(b.w.at("gw.test", "/.vaultspan/logout")) }},
 	{"signed out", "You are signed out", func(b tab) { b.goes(b.w.at("gw.test", "/.vaultspan/signed-out")) }},
 	{"unfinished", "This sign-in cannot be finished", func(b tab) { b.goes(b.w.at("gw.test", "/.vaultspan/callback?code=x&state=y")) }},
@@ -39,6 +39,9 @@ func TestPagesAreAccessible(t *testing.T) {
 			b := w.browser(t)
 			p.visit(b)
 			b.shows(p.heading)
+			if !result(b, chromedp.Evaluate[bool](`document.styleSheets.length == 1 && document.styleSheets[0].cssRules.length > 0`)) {
+				t.Error("the page has no style")
+			}
 			result(b, chromedp.Evaluate[bool](checker+"; true"))
 			for _, width := range []int64{1280, 360} {
 				for _, scheme := range []string{"light", "dark"} {
