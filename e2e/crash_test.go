@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -132,10 +133,12 @@ func press(ctx context.Context, url, token string) {
 	}
 }
 
-// Two hundred kills at random moments, between starting and 250 ms of serving:
-// whatever an upstream was sent, the log says so, and it stays provable.
+var crashes = flag.Int("kills", 100, "how often TestNoCrashLosesAUse kills the gateway")
+
+// Kills at random moments, between starting and 250 ms of serving: whatever an
+// upstream was sent, the log says so, and it stays provable.
 func TestNoCrashLosesAUse(t *testing.T) {
-	kills := 200
+	kills := *crashes
 	if testing.Short() {
 		kills = 20
 	}
