@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net/http"
@@ -131,32 +130,12 @@ func TestOurOwnPathsTakeNothingElse(t *testing.T) {
 // recorded as denied (E31).
 func TestALostRoleEndsAStream(t *testing.T) {
 	l := newLounge(t)
-	l.u1.handler = func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprint(w, "data: hello\n\n")
-		http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	}
-	cookie := l.login(t, "app.gw.test", "/events", "alice")
-	res := l.open(t, "GET", "https://app.gw.test/events", "", func(r *http.Request) { r.Header.Del("Authorization") }, sending("Cookie", cookie))
-	body := bufio.NewReader(res.Body)
-	if line, err := body.ReadString('\n'); err != nil || line != "data: hello\n" {
-		t.Fatalf("%q %v", line, err)
-	}
+	ended := l.listen(t)
 	settings := l.settings
 	settings.Sessions = demoted{l.sessions} // as a refresh would have it
 	if err := l.gateway.Swap(settings); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() {
-		for {
-			if _, err := body.ReadString('\n'); err != nil {
-				ended <- err
-				return
-			}
-		}
-	}()
 	received(t, ended, "the stream's end")
 	if got := outcome(t, l.records(t), "/events").Code; got != "denied" {
 		t.Errorf("the outcome is %q", got)
