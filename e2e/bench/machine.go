@@ -97,3 +97,29 @@ func install(npm, dir string) error {
 	}
 	return os.WriteFile(stamp, lock, 0o600)
 }
+
+// Open starts a bench for one test. dir is for all that its gateways write: when
+// everything else of the test has ended, it is scanned for leaks. ctx ends after
+// that; the test's own ends before its cleanups.
+func Open(t *testing.T) (b *Bench, ctx context.Context, dir string) {
+	t.Helper()
+	secrets := t.TempDir()
+	ctx, end := context.WithCancel(context.Background())
+	b, err := Start(ctx, secrets)
+	if err != nil {
+		end()
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	t.Cleanup(func() {
+		defer end()
+		found, err := b.Leaks(dir)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, leak := range found {
+			t.Errorf("a leak: %s", leak)
+		}
+	})
+	return b, ctx, dir
+}

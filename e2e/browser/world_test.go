@@ -93,31 +93,15 @@ func open(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets := t.TempDir()
-	ctx, end := context.WithCancel(context.Background())
-	b, err := bench.Start(ctx, secrets)
-	if err != nil {
-		end()
-		t.Fatal(err)
-	}
+	b, ctx, dir := bench.Open(t)
 	b.Plant(clientSecret, dex.Password)
-	w := &world{Bench: b, t: t, ctx: ctx, dir: t.TempDir(), exe: exe, site: newSite(b)}
-	t.Cleanup(func() {
-		defer end()
-		found, err := w.Leaks(w.dir)
-		if err != nil {
-			t.Error(err)
-		}
-		for _, leak := range found {
-			t.Errorf("a leak: %s", leak)
-		}
-	})
+	w := &world{Bench: b, t: t, ctx: ctx, dir: dir, exe: exe, site: newSite(b)}
 	if w.port, err = bench.FreePort(); err != nil {
 		t.Fatal(err)
 	}
 	w.providers()
 	_, w.other, _ = net.SplitHostPort(w.serveTLS(http.HandlerFunc(elsewhere)))
-	w.start(secrets)
+	w.start(b.Env()["SECRETS"])
 	return w
 }
 

@@ -74,24 +74,8 @@ type gateway struct {
 // open starts a bench, and scans for leaks when everything else has ended.
 func open(t *testing.T) *world {
 	t.Helper()
-	secrets := t.TempDir()
-	ctx, end := context.WithCancel(context.Background())
-	b, err := bench.Start(ctx, secrets)
-	if err != nil {
-		end()
-		t.Fatal(err)
-	}
-	w := &world{Bench: b, t: t, ctx: ctx, dir: t.TempDir()}
-	t.Cleanup(func() {
-		defer end()
-		found, err := w.Leaks(w.dir)
-		if err != nil {
-			t.Error(err)
-		}
-		for _, leak := range found {
-			t.Errorf("a leak: %s", leak)
-		}
-	})
+	b, ctx, dir := bench.Open(t)
+	w := &world{Bench: b, t: t, ctx: ctx, dir: dir}
 	w.certify()
 	return w
 }
