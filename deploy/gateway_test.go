@@ -134,49 +134,51 @@ func demo(t *testing.T) process {
 	return p
 }
 
-// beside serves a second gateway in the demo's world, whose collector is not
-// there, whose metrics may have few series, and whose files cannot grow.
-func (p process) beside(t *testing.T) process {
+// next is another gateway in the demo's world, not yet running, and its
+// configuration: the demo's, with listeners, files and sessions of its own.
+func (p process) next(t *testing.T, name string) (it process, config string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.dir, "vaultspan.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	it = process{listen: free(t), admin: free(t), issuer: p.issuer, dir: p.dir}
+	return it, strings.NewReplacer(p.listen, it.listen, p.admin, it.admin, "admin.sock", name+".sock",
+		"audit: {dir: audit", "audit: {dir: audit-"+name, "sessions: {", "sessions: {sqlite: "+name+".db, ").Replace(string(text))
+}
+
+// run runs it. Before the program's name stands what runs the program.
+func (p process) run(t *testing.T, name, config string, before ...string) process {
 	t.Helper()
 	program, err := built()
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(p.dir, "vaultspan.yaml"))
-	if err != nil {
+	file := filepath.Join(p.dir, name+".yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	second := process{listen: free(t), admin: free(t), issuer: p.issuer, dir: p.dir}
-	config := regexp.MustCompile(`(?m)^telemetry:.*$`).ReplaceAllString(string(text), `telemetry: {max_series: 4, otlp: {endpoint: "http://`+free(t)+`"}}`)
-	config = strings.NewReplacer(p.listen, second.listen, p.admin, second.admin, "admin.sock", "beside.sock", "audit: {dir: audit", "audit: {dir: audit-beside").Replace(config)
-	path := filepath.Join(p.dir, "beside.yaml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	start(t, `"msg":"serving"`, "/bin/sh", "-c", `ulimit -f 64; exec "$@"`, "sh", program, "serve", "--config", path)
-	return second
+	command := append(before, program, "serve", "--config", file)
+	start(t, `"msg":"serving"`, command[0], command[1:]...)
+	return p
+}
+
+// beside serves a second gateway in the demo's world, whose collector is not
+// there, whose metrics may have few series, and whose files cannot grow.
+func (p process) beside(t *testing.T) process {
+	t.Helper()
+	second, config := p.next(t, "beside")
+	config = regexp.MustCompile(`(?m)^telemetry:.*$`).ReplaceAllString(config, `telemetry: {max_series: 4, otlp: {endpoint: "http://`+free(t)+`"}}`)
+	return second.run(t, "beside", config, "/bin/sh", "-c", `ulimit -f 64; exec "$@"`, "sh")
 }
 
 // forPeople serves a third gateway in the demo's world, with a route for people.
 func (p process) forPeople(t *testing.T) process {
 	t.Helper()
-	program, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join(p.dir, "vaultspan.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	third := process{listen: free(t), admin: free(t), issuer: p.issuer, dir: p.dir}
-	config := strings.NewReplacer(p.listen, third.listen, p.admin, third.admin, "admin.sock", "people.sock", "log_level: warn", "log_level: info", "audit: {dir: audit", "audit: {dir: audit-people", "sessions: {", "sessions: {sqlite: people.db, ",
-		"routes:\n", "routes:\n  - {name: people, match: [/people/], upstream: \""+p.issuer+"\", allow: [payments-engineer], session: true}\n").Replace(string(text))
-	file := filepath.Join(p.dir, "people.yaml")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	start(t, `"msg":"serving"`, program, "serve", "--config", file)
-	return third
+	third, config := p.next(t, "people")
+	config = strings.NewReplacer("log_level: warn", "log_level: info",
+		"routes:\n", "routes:\n  - {name: people, match: [/people/], upstream: \""+p.issuer+"\", allow: [payments-engineer], session: true}\n").Replace(config)
+	return third.run(t, "people", config)
 }
 
 // visits asks for a page with a session that no store knows.
